@@ -19,7 +19,7 @@ import { askToJoin } from './joining.js';
 import { MapAdmin } from './map-admin.js';
 import { MergeDriver } from './merge-driver.js';
 import { MetaDriver } from './meta-driver.js';
-import type { NodeCalls, NodeRequest } from './node-calls.js';
+import { type NodeCalls, type NodeRequest, unreachable } from './node-calls.js';
 import type { Peers } from './peers.js';
 import { maxMergedBytesOf, mergeSettingsOf, splitSettingsOf } from './placement-config.js';
 import { type ChangeProgress, stepTowards } from './replica-change.js';
@@ -76,8 +76,13 @@ export class MapService {
     const onFault = (error: unknown) => tablets.report('MAP', error);
     const isConnected = (node: number) => peers.isConnected(node);
     const isDead = (node: number) => this.balancer.isDead(node);
+    // Clients wait while a tablet is frozen: nobody waits for an answer of a node that is down.
+    const askPresent = (node: number, request: NodeRequest) =>
+      node === nodeId || isConnected(node)
+        ? ask(node, request)
+        : Promise.reject(unreachable(node, 'it is not connected'));
     this.#merges = new MergeDriver({
-      ...{ env, meta: this.meta, ask, onFault, isDead },
+      ...{ env, meta: this.meta, ask: askPresent, onFault, isDead },
       patienceMs: MERGE_PATIENCE * config.raft.electionTimeoutMaxMs,
     });
     this.driver = new MetaDriver({

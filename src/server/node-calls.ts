@@ -165,7 +165,8 @@ function shownError(error: unknown): { code: string; message: string; outcome: O
   return { code, message, outcome: info.outcome === 'notCommitted' ? 'notCommitted' : 'unknown' };
 }
 
-function unreachable(node: number, why: string): RaftreeError {
+/** What became of the request is unknown. */
+export function unreachable(node: number, why: string): RaftreeError {
   return new RaftreeError('MEMBER_UNREACHABLE', `node ${node} cannot be asked: ${why}`, {
     info: { outcome: 'unknown' },
   });

@@ -1,5 +1,5 @@
 /** Mutations of merges of tablets. */
-import { inFile, type Mutation } from '../mutation.js';
+import { inFile, type Mutation, under } from '../mutation.js';
 
 const machine = inFile('kv/kv-state-machine.js');
 const effect = inFile('kv/tablet-effect.js');
@@ -18,6 +18,7 @@ const plan = inFile('balance/merge-plan.js');
 const auto = inFile('server/auto-merges.js');
 const balancer = inFile('server/balancer.js');
 const tablets = inFile('server/tablet-set.js');
+const mapService = inFile('server/map-service.js');
 
 export const MERGE_MUTATIONS: readonly Mutation[] = [
   {
@@ -266,5 +267,54 @@ export const MERGE_MUTATIONS: readonly Mutation[] = [
       ),
     ],
     killedBy: ['server/merge-laggard'],
+  },
+  {
+    name: 'a leader that is cut off answers for a tablet that was merged without it',
+    reason: 'it has a lease',
+    patches: [
+      service(
+        "if (freeze && !range?.isNothing) return kvError('TABLET_FROZEN', FROZEN); return read(tablet);",
+        'return read(tablet);',
+      ),
+    ],
+    killedBy: under('isolatedMergeLeader', 5),
+  },
+  {
+    name: 'a restart forgets that a tablet is frozen',
+    reason: 'its log says so',
+    patches: [
+      machine(
+        'this.#freezing = decodeFreeze(this.#owner?.id ?? 0, this.#engine.get(FREEZE_KEY));',
+        'decodeFreeze(this.#owner?.id ?? 0, this.#engine.get(FREEZE_KEY));',
+      ),
+    ],
+    killedBy: under('frozenRestart', 5),
+  },
+  {
+    name: 'clients wait for a replica that cannot be frozen',
+    reason: 'its disk will have room again',
+    patches: [driver('if (isLate || isLost)', 'if (isLost)')],
+    killedBy: under('fullMerge', 2),
+  },
+  {
+    name: 'whoever drives a merge waits for nodes that are down',
+    reason: 'they may come back',
+    patches: [mapService('ask: askPresent', 'ask')],
+    killedBy: under('frozenLaggard', 5),
+  },
+  {
+    name: 'a merge takes a tablet that another one has',
+    reason: 'both want it merged',
+    patches: [
+      records('if (intent) throw', 'if (false) throw'),
+      records('expectedVersion: 0, value', 'expectedVersion: state.versionOf(intentKey(id)), value'),
+    ],
+    killedBy: under('overlappingMerges', 3),
+  },
+  {
+    name: 'a freeze counts although its attempt was given up',
+    reason: 'the order was right when it was given',
+    patches: [merge("if (attempt <= overThrough) return 'this attempt is over';", '')],
+    killedBy: under('lateFreeze', 2),
   },
 ];

@@ -12,6 +12,7 @@ import { lateReadReply } from './late-read-reply.js';
 import { LIARS } from './liars.js';
 import { longerLog } from './longer-log.js';
 import { lostVoters } from './lost-voters.js';
+import { MERGE_WINDOWS } from './merge-windows.js';
 import { MISTAKES } from './mistakes.js';
 import { disloyal, oldOffer, oldRound } from './old-orders.js';
 import { oldTermEntry } from './old-term-entry.js';
@@ -74,7 +75,7 @@ export const WINDOWS: readonly Schedule[] = [
   lostVoters,
 ];
 
-export const SCHEDULES: readonly Schedule[] = [...WINDOWS, ...MISTAKES, ...LIARS];
+export const SCHEDULES: readonly Schedule[] = [...WINDOWS, ...MERGE_WINDOWS, ...MISTAKES, ...LIARS];
 
 /** Throws if there is none of that name. */
 export function scheduleOf(name: string): Schedule {
