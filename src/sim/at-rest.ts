@@ -12,8 +12,11 @@ import type { RunCluster } from './run/run-cluster.js';
 import type { ReplicaStatus, RunMachine } from './run/run-machine.js';
 import { QUICK_BALANCE } from './setting/setting.js';
 
-/** `isSettled`: nothing is under way that changes the tablets or their members. */
-export async function checkAtRest(cluster: RunCluster, isSettled: boolean): Promise<void> {
+/**
+ * `isSettled`: nothing is under way that changes the tablets or their members. Resolves with false when an order from
+ * before has begun something after all, so that maps which differ prove nothing.
+ */
+export async function checkAtRest(cluster: RunCluster, isSettled: boolean): Promise<boolean> {
   for (const tablet of cluster.references.groups) {
     // The state itself says what is in it: the core hears of a snapshot only when it is installed.
     for (const machine of cluster.machines)
@@ -21,9 +24,9 @@ export async function checkAtRest(cluster: RunCluster, isSettled: boolean): Prom
         cluster.compareState(machine, tablet, machine.store?.group(tablet)?.stateMachine.appliedIndex);
     compareMembers(cluster, tablet);
   }
-  if (!isSettled) return;
+  if (!isSettled) return true;
   checkDirectories(cluster);
-  await compareMaps(cluster);
+  return compareMaps(cluster);
 }
 
 /** Whether all members with whole disks have applied what the leader of the tablet has, which is all that there is. */
@@ -144,7 +147,10 @@ function hex(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('hex');
 }
 
-async function compareMaps(cluster: RunCluster): Promise<void> {
+async function compareMaps(cluster: RunCluster): Promise<boolean> {
+  const { references } = cluster;
+  const changes = () => references.splits + references.merges;
+  const before = changes();
   const direct = cluster.direct(cluster.host('surveyor').env);
   let first: { readonly host: string; readonly map: string } | undefined;
   for (const machine of cluster.machines) {
@@ -161,10 +167,15 @@ async function compareMaps(cluster: RunCluster): Promise<void> {
     if (!map.isComplete || map.tablets.length !== tablets.length)
       cluster.fail('a complete map', `${host} has the tablets ${shown.join(' ')}`);
     first ??= { host, map: shown.join(' ') };
-    if (first.map !== shown.join(' '))
-      cluster.fail('equal maps', `${host} has ${shown.join(' ')}, and ${first.host} ${first.map}`);
+    if (first.map === shown.join(' ')) continue;
+    if (changes() !== before || unsettledPart(cluster) !== undefined) {
+      await direct.close();
+      return false;
+    }
+    cluster.fail('equal maps', `${host} has ${shown.join(' ')}, and ${first.host} ${first.map}`);
   }
   await direct.close();
+  return true;
 }
 
 /** One that is no member any more, or not yet, may have an old map. */

@@ -233,7 +233,10 @@ async function phases(
   // With a damaged disk something may be under way for ever.
   if (!isWhole)
     await cluster.world.scheduler.runUntil(nowAndThen(cluster, isSettled), cluster.nowMs + UNDER_WAY_MS);
-  const rest = Promise.all([checkAtRest(cluster, isSettled()), checkScans(cluster, client)]);
+  const atRest = async () => {
+    while (!(await checkAtRest(cluster, isSettled()))) await cluster.sleep(LOOK_EVERY_MS);
+  };
+  const rest = Promise.all([atRest(), checkScans(cluster, client)]);
   await settles(cluster, PROGRESS_MS, rest, 'the healed cluster is read');
 }
 
