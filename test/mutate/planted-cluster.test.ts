@@ -19,8 +19,6 @@ const SOME = [
   'entries are applied twice after a restart',
   'an append truncates what it matches',
   'a repeated write is applied again',
-  'a write is applied before the one that it follows',
-  'a rename leaves the old key',
   'a snapshot comes without the sessions',
   'the acknowledgement of a learner counts',
   'two changes of members at once',
