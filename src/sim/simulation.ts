@@ -147,6 +147,10 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
     'lives ended',
     references.sum(({ livesEnded }) => livesEnded),
   );
+  coverage.count(
+    'tablets thawed',
+    references.sum(({ thaws }) => thaws),
+  );
   const { broken, trace, nowMs } = cluster;
   return {
     seed,

@@ -15,7 +15,10 @@ import type { SeededRandom } from '../world/seeded-random.js';
 const MAX_MERGES = 4;
 const HOST = 'merger';
 const PATIENCE_MS = 5000;
-const LATEST_STEP_MS = 4000;
+const LATEST_STEP_MS = 1000;
+const LOOK_EVERY_MS = 20;
+/** After a merge has begun. */
+const LATEST_DEATH_MS = 300;
 
 export class Merges {
   readonly #cluster: RunCluster;
@@ -34,13 +37,14 @@ export class Merges {
     if (mergeEveryMs === 0) return;
     const { env } = this.#cluster.host(HOST);
     this.#client = this.#cluster.client(PATIENCE_MS, { env });
+    const disturbed = this.#disturb();
     while (!this.#stopped) {
       await this.#cluster.sleep(this.#random.float() * 2 * mergeEveryMs);
       if (this.#stopped || references.merges >= MAX_MERGES) break;
       void this.#merge(this.#client);
-      this.#freezeLate();
     }
     await this.#client.close();
+    await disturbed;
   }
 
   stop(): void {
@@ -68,20 +72,53 @@ export class Merges {
     }
   }
 
-  #freezeLate(): void {
-    const intents = [...(this.#cluster.leader?.node?.meta?.state.intents.values() ?? [])];
-    const merges = intents.filter((intent): intent is MergeIntent => intent.type === 'merge');
-    if (merges.length === 0 || !this.#random.chance(0.5)) return;
-    const intent = this.#random.pick(merges);
-    const tablet = this.#random.pick([intent.left, intent.right]);
+  /** Looks at merges. While some are under way a node dies; and what was to be frozen for one is frozen again late. */
+  async #disturb(): Promise<void> {
+    const seen = new Map<number, MergeIntent>();
+    const late = new Set<number>();
+    while (!this.#stopped) {
+      for (const intent of this.#cluster.leader?.node?.meta?.state.intents.values() ?? []) {
+        if (intent.type !== 'merge' || seen.has(intent.attempt)) continue;
+        seen.set(intent.attempt, intent);
+        if (this.#random.chance(0.5)) this.#killOne();
+      }
+      for (const [attempt, intent] of seen)
+        for (const tablet of [intent.left, intent.right]) {
+          if (late.has(attempt) || !this.#isThawed(tablet, attempt)) continue;
+          late.add(attempt);
+          this.#freezeLate(tablet, intent);
+        }
+      await this.#cluster.sleep(LOOK_EVERY_MS);
+    }
+  }
+
+  /**
+   * The leader that had the order is that of a term in which the map had the attempt: it proposes no more when the
+   * tablet has been thawed in a later one. Then there is a thaw in its log, or none ever comes.
+   */
+  #isThawed(tablet: number, attempt: number): boolean {
+    const { references } = this.#cluster;
+    return references.tablets.includes(tablet) && references.of(tablet).isOver(attempt);
+  }
+
+  #killOne(): void {
+    const cluster = this.#cluster;
+    const random = this.#random;
+    cluster.world.scheduler.after(random.float() * LATEST_DEATH_MS, () => {
+      const up = cluster.machines.filter(({ state }) => state === 'up');
+      if (this.#stopped || up.length === 0) return;
+      cluster.coverage.count('nodes that die during a merge');
+      const machine = random.pick(up);
+      if (random.chance(0.5)) cluster.kill(machine);
+      else cluster.cutPower(machine);
+    });
+  }
+
+  #freezeLate(tablet: number, intent: MergeIntent): void {
     const { attempt } = intent;
     const body = encodeMergeStep({ type: 'freeze', attempt, members: membersOfMerge(intent) });
     this.#cluster.world.scheduler.after(this.#random.float() * LATEST_STEP_MS, () => {
-      const { references } = this.#cluster;
-      // The leader that had the order is that of a term in which the map had the attempt: it proposes no more when the
-      // tablet has been thawed in a later one. Then there is a thaw in its log, or none ever comes.
-      const isThawed = references.tablets.includes(tablet) && references.of(tablet).isOver(attempt);
-      if (this.#stopped || !isThawed) return;
+      if (this.#stopped || !this.#isThawed(tablet, attempt)) return;
       this.#cluster.coverage.count('late freezes');
       const replica = this.#cluster.leaderOf(tablet)?.store?.group(tablet)?.replica;
       replica?.proposeTablet(body).catch(() => {});

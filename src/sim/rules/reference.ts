@@ -127,6 +127,8 @@ export class Reference {
   #writes = new Map<number, WriteResult>();
   /** Number of keys that went because their deadlines passed. */
   livesEnded = 0;
+  /** It was frozen, and goes on. */
+  thaws = 0;
   /** Number of writes that named keys of another tablet. */
   misrouted = 0;
 
@@ -457,7 +459,10 @@ export class Reference {
     const refused: CommandResult = { type: 'mergeRefused', reason: '' };
     const { attempt } = step;
     if (step.type === 'thaw') {
-      if (this.#freeze && this.#freeze.attempt <= attempt) this.#freeze = undefined;
+      if (this.#freeze && this.#freeze.attempt <= attempt) {
+        this.#freeze = undefined;
+        this.thaws++;
+      }
       this.#overThrough = Math.max(this.#overThrough, attempt);
       return { type: 'thawed' };
     }
