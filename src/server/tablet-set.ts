@@ -295,20 +295,29 @@ export class TabletSet {
     // Before anything is opened: what follows from a tablet is being made then.
     store.removeUnnamed();
     if (this.clusterGroupId === META_GROUP) await this.#openMeta({ restarted, promisedMs });
-    // To open one that has ended may bring its children.
-    for (;;) {
-      const [next] = store.storedGroups
-        .filter((id) => id !== META_GROUP && !this.#open.has(id))
-        .sort((a, b) => a - b);
-      if (next === undefined) break;
-      await this.#openOne(next, { restarted, promisedMs });
-    }
+    await this.#openStored({ restarted, promisedMs });
     // The last thing before a crash may have been to make it.
     if (!this.#meta && store.storedGroups.includes(META_GROUP)) await this.#openMeta({ restarted: false });
     await this.#giveUpUnused();
-    this.#isOpen = true;
+    // Those that are open work already: one may have been split meanwhile. From here on its parts open by themselves.
+    await this.#openStored({ restarted, promisedMs }, () => {
+      this.#isOpen = true;
+    });
     this.#reviewEnded();
     this.reconcile();
+  }
+
+  /** One after the other. To open one that has ended may bring its children. Calls `all` when none is left. */
+  async #openStored(start: GroupStart, all: () => void = () => {}): Promise<void> {
+    for (;;) {
+      const [next] = this.#parts
+        .store()
+        .storedGroups.filter((id) => id !== META_GROUP && !this.#open.has(id))
+        .sort((a, b) => a - b);
+      if (next === undefined) break;
+      await this.#openOne(next, start);
+    }
+    all();
   }
 
   /** The map may have changed: replicas that are no members any more go. */
