@@ -1,4 +1,4 @@
 import { checkSchedules } from './check-schedules.js';
 import { MERGE_WINDOWS } from './merge-windows.js';
 
-checkSchedules(MERGE_WINDOWS, [1, 2]);
+checkSchedules(MERGE_WINDOWS);
