@@ -90,7 +90,15 @@ const REFUSAL_CODES: ReadonlySet<string> = new Set([
  * endpoints are asked first), or to one of the endpoints. Tablet 0 is the only one of a cluster; requests about the
  * cluster go to the leader of the first one under this number too.
  */
-export type Target = number | 'any' | 'holder' | { readonly endpoint: string };
+export type Target =
+  | number
+  | 'any'
+  | 'holder'
+  | {
+      readonly endpoint: string;
+      /** Who asks does not wait until something listens there. */
+      readonly mustListen?: boolean;
+    };
 
 /** A first attempt that failed. */
 export interface FailedAttempt {
@@ -213,6 +221,7 @@ export class Router {
           diskFullSinceMs ??= nowMs;
           if (nowMs - diskFullSinceMs >= DISK_FULL_PATIENCE_MS) throw error;
         }
+        if (isNotListening(error) && typeof target === 'object' && target.mustListen) throw error;
         if (REFUSAL_CODES.has(error.code)) refused.add(endpoint);
         if (candidates.every((candidate) => refused.has(candidate))) throw error;
         tried.add(endpoint);

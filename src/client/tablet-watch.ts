@@ -378,8 +378,9 @@ export class TabletWatch {
       };
     };
     const asked = another ?? this.#options.endpoint;
-    const target: Target = asked === undefined ? 'holder' : { endpoint: asked };
     const isShort = another !== undefined;
+    // What is kept is in the memory of a process: where none listens there is nothing.
+    const target: Target = asked === undefined ? 'holder' : { endpoint: asked, mustListen: isShort };
     const call = isShort ? this.#newCall(ANOTHER_TIMEOUT_MS) : this.#call;
     try {
       const answer = await this.#router.ask(build, call, target, isShort ? undefined : last);

@@ -168,7 +168,9 @@ async function compareMaps(cluster: RunCluster): Promise<boolean> {
       cluster.fail('a complete map', `${host} has the tablets ${shown.join(' ')}`);
     first ??= { host, map: shown.join(' ') };
     if (first.map === shown.join(' ')) continue;
-    if (changes() !== before || unsettledPart(cluster) !== undefined) {
+    // A node may just have joined, too.
+    const isAtRest = references.groups.every((group) => isConverged(cluster, group));
+    if (!isAtRest || changes() !== before || unsettledPart(cluster) !== undefined) {
       await direct.close();
       return false;
     }

@@ -218,6 +218,26 @@ test('what one node does not keep any more another one does', async () => {
   await cluster.run(client.close());
 });
 
+test('where no process listens nothing is kept: nobody waits for it', async () => {
+  const cluster = await started(7);
+  const client = cluster.client();
+  const { index } = await cluster.run(client.put('a', '1'));
+  await cluster.run(cluster.sleep(500));
+  for (const id of [1, 2, 1, 2]) {
+    await cluster.run(cluster.machine(id).node?.close() ?? Promise.resolve());
+    cluster.kill(id);
+    await cluster.run(cluster.start(id));
+    await cluster.run(client.put(`after${id}`, '1'));
+  }
+  cluster.kill(3);
+  await cluster.run(client.put('b', '1'));
+  const startMs = cluster.world.scheduler.nowMs();
+  const error = await cluster.run(recorded(client.watch({ from: index, prefix: 'a' })).ended);
+  assert.ok(error instanceof HistoryGoneError, `${error}`);
+  assert.ok(cluster.world.scheduler.nowMs() - startMs < 1000);
+  await cluster.run(client.close());
+});
+
 test('a node that a snapshot has brought forward says that it has a gap; its watchers go on elsewhere', async () => {
   const cluster = await started(8, {
     config: {
