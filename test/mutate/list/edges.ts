@@ -1,6 +1,7 @@
 /** Mutations of what commands, data folders, full disks and the engine's edges promise; each has a test of its own. */
 import { inFile, type Mutation } from '../mutation.js';
 
+const tabletWatch = inFile('client/tablet-watch.js');
 const lock = inFile('env/directory-lock.js');
 const engines = inFile('lsm/directory/other-engines.js');
 const picker = inFile('lsm/compaction/compaction-picker.js');
@@ -16,6 +17,12 @@ const yields = inFile('replica/leadership-yields.js');
 const router = inFile('client/router.js');
 
 export const EDGE_MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'a watch waits for a node that is down, which may keep what others do not',
+    reason: 'it may start again',
+    patches: [tabletWatch('mustListen: isShort', 'mustListen: false')],
+    killedBy: ['server/watch'],
+  },
   {
     name: 'a leader takes what its log has room for, and its tree has not',
     reason: 'the log has room',

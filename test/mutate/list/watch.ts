@@ -10,16 +10,10 @@ const streams = inFile('doors/native/watch-streams.js');
 
 export const WATCH_MUTATIONS: readonly Mutation[] = [
   {
-    name: 'a watch waits for a node that is down, which may keep what others do not',
-    reason: 'it may start again',
-    patches: [client('mustListen: isShort', 'mustListen: false')],
-    killedBy: ['server/watch'],
-  },
-  {
     name: 'after a split by hash all tablets are followed, not only the parts',
     reason: 'any of them may own keys of the range',
     patches: [
-      clientWatch('parts.filter((part) => ended.some((stream) => overlaps(part, stream.part)))', 'parts'),
+      clientWatch('parts.filter((part) => ended.some((stream) => overlap(part, stream.part)))', 'parts'),
     ],
     killedBy: ['client/merged-watch'],
   },
