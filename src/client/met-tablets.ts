@@ -4,6 +4,7 @@
  * higher generation came from the other, by splits and merges.
  */
 import type { Tablet } from '../placement/placement.js';
+import { overlap } from '../placement/tablet-map.js';
 
 /** Of tablets that have ended. No call lives through so many splits and merges. */
 const MAX_ENDED_TABLETS = 4096;
@@ -36,9 +37,4 @@ export class MetTablets {
     const ancestors = [...candidates].filter((older) => this.cameFrom(younger, older));
     return ancestors.filter((older) => !ancestors.some((other) => this.cameFrom(other, older)));
   }
-}
-
-function overlap(one: Tablet, other: Tablet): boolean {
-  const begins = ({ start }: Tablet, { end }: Tablet) => end === undefined || Buffer.compare(start, end) < 0;
-  return begins(one, other) && begins(other, one);
 }

@@ -142,7 +142,7 @@ export class TabletCache {
 
   /** Of these: the ones that this tablet was split from, or merged from, last. */
   parentsOf(tablet: number, candidates: Iterable<number>): number[] {
-    const ended = [...candidates].filter((older) => this.cameFrom(tablet, older));
+    const ended = [...candidates].filter((older) => !this.#map?.byId(older));
     return this.#met.parentsOf(tablet, ended);
   }
 

@@ -19,7 +19,7 @@
  * node keeps the next change any more, the watch ends with HISTORY_GONE, and says from where on changes are kept.
  */
 import { errorCode } from '../env/errors.js';
-import type { TabletMap } from '../placement/tablet-map.js';
+import { overlap, type TabletMap } from '../placement/tablet-map.js';
 import { Call, CallEnded } from './call.js';
 import { HistoryGoneError, RaftreeClientError } from './client-error.js';
 import { addressOf, invalid } from './client-options.js';
@@ -324,9 +324,9 @@ export class Watch implements AsyncIterableIterator<WatchChange>, TabletWatchHos
   #successionOf(before: TabletWatch, parts: readonly TabletPart[]) {
     let ended: readonly TabletWatch[] = [before];
     for (;;) {
-      const following = parts.filter((part) => ended.some((stream) => overlaps(part, stream.part)));
+      const following = parts.filter((part) => ended.some((stream) => overlap(part, stream.part)));
       const all = this.#streams.filter(
-        (stream) => stream === before || following.some((part) => overlaps(part, stream.part)),
+        (stream) => stream === before || following.some((part) => overlap(part, stream.part)),
       );
       if (all.length === ended.length) return { following, ended };
       ended = all;
@@ -467,15 +467,9 @@ function placesBefore(part: TabletPart, ended: readonly TabletWatch[]): Places {
   const { start, end } = part;
   return joinedPlaces(
     ended
-      .filter((stream) => overlaps(part, stream.part))
+      .filter((stream) => overlap(part, stream.part))
       .map(({ nextPlaces }) => placesIn(nextPlaces, start, end)),
   );
-}
-
-function overlaps(one: TabletPart, other: TabletPart): boolean {
-  const begins = ({ start }: TabletPart, { end }: TabletPart) =>
-    end === undefined || Buffer.compare(start, end) < 0;
-  return begins(one, other) && begins(other, one);
 }
 
 /** Throws `INVALID_REQUEST`. */

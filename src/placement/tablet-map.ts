@@ -139,6 +139,11 @@ function lastAt(length: number, holds: (i: number) => boolean): number {
   return low - 1;
 }
 
+/** Whether they share a key. */
+export function overlap(one: Pick<Tablet, 'start' | 'end'>, other: Pick<Tablet, 'start' | 'end'>): boolean {
+  return isBelow(one.start, other.end) && isBelow(other.start, one.end);
+}
+
 /** Without those that overlap a tablet of the same or a higher generation that stands before them. */
 function newest(tablets: readonly Tablet[]): Tablet[] {
   const kept: Tablet[] = [];

@@ -26,7 +26,7 @@ import {
   type Placement,
   type Tablet,
 } from '../placement/placement.js';
-import { TabletMap } from '../placement/tablet-map.js';
+import { overlap, TabletMap } from '../placement/tablet-map.js';
 import { membersOf } from '../raft/configuration.js';
 import type { GroupStart } from '../store/store.js';
 import type { BirthState } from './birth.js';
@@ -295,29 +295,26 @@ export class TabletSet {
     // Before anything is opened: what follows from a tablet is being made then.
     store.removeUnnamed();
     if (this.clusterGroupId === META_GROUP) await this.#openMeta({ restarted, promisedMs });
-    await this.#openStored({ restarted, promisedMs });
+    const start = { restarted, promisedMs };
+    // To open one that has ended may bring its children.
+    for (let id = this.#unopened; id !== undefined; id = this.#unopened) await this.#openOne(id, start);
     // The last thing before a crash may have been to make it.
     if (!this.#meta && store.storedGroups.includes(META_GROUP)) await this.#openMeta({ restarted: false });
     await this.#giveUpUnused();
     // Those that are open work already: one may have been split meanwhile. From here on its parts open by themselves.
-    await this.#openStored({ restarted, promisedMs }, () => {
-      this.#isOpen = true;
-    });
+    for (let id = this.#unopened; id !== undefined; id = this.#unopened) await this.#openOne(id, start);
+    this.#isOpen = true;
     this.#reviewEnded();
     this.reconcile();
   }
 
-  /** One after the other. To open one that has ended may bring its children. Calls `all` when none is left. */
-  async #openStored(start: GroupStart, all: () => void = () => {}): Promise<void> {
-    for (;;) {
-      const [next] = this.#parts
-        .store()
-        .storedGroups.filter((id) => id !== META_GROUP && !this.#open.has(id))
-        .sort((a, b) => a - b);
-      if (next === undefined) break;
-      await this.#openOne(next, start);
-    }
-    all();
+  /** The first tablet that is stored here and not open. */
+  get #unopened(): number | undefined {
+    const [first] = this.#parts
+      .store()
+      .storedGroups.filter((id) => id !== META_GROUP && !this.#open.has(id))
+      .sort((a, b) => a - b);
+    return first;
   }
 
   /** The map may have changed: replicas that are no members any more go. */
@@ -754,12 +751,6 @@ export class TabletSet {
     this.#review?.cancel();
     for (const { expirer } of this.#open.values()) expirer.close();
   }
-}
-
-function overlap(one: Tablet, other: Tablet): boolean {
-  const isBelow = (start: Uint8Array, end: Uint8Array | undefined) =>
-    end === undefined || Buffer.compare(start, end) < 0;
-  return isBelow(one.start, other.end) && isBelow(other.start, one.end);
 }
 
 /** Who watches is told all, and goes on in what came of them. */

@@ -29,8 +29,13 @@ export async function checkAtRest(cluster: RunCluster, isSettled: boolean): Prom
   return compareMaps(cluster);
 }
 
+/** Of all groups. */
+export function areConverged(cluster: RunCluster): boolean {
+  return cluster.references.groups.every((group) => isConverged(cluster, group));
+}
+
 /** Whether all members with whole disks have applied what the leader of the tablet has, which is all that there is. */
-export function isConverged(cluster: RunCluster, tablet: number): boolean {
+function isConverged(cluster: RunCluster, tablet: number): boolean {
   const leader = cluster.leaderOf(tablet);
   const status = leader?.statusOf(tablet);
   if (!leader?.node || !status || status.appliedIndex !== cluster.references.of(tablet).lastIndex)
@@ -169,8 +174,7 @@ async function compareMaps(cluster: RunCluster): Promise<boolean> {
     first ??= { host, map: shown.join(' ') };
     if (first.map === shown.join(' ')) continue;
     // A node may just have joined, too.
-    const isAtRest = references.groups.every((group) => isConverged(cluster, group));
-    if (!isAtRest || changes() !== before || unsettledPart(cluster) !== undefined) {
+    if (!areConverged(cluster) || changes() !== before || unsettledPart(cluster) !== undefined) {
       await direct.close();
       return false;
     }

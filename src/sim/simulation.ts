@@ -5,7 +5,7 @@
  */
 
 import type { RaftreeClient } from '../client/client.js';
-import { checkAtRest, isConverged, unsettledPart } from './at-rest.js';
+import { areConverged, checkAtRest, unsettledPart } from './at-rest.js';
 import { EarlyMistakes } from './nemesis/early-mistakes.js';
 import { Merges } from './nemesis/merges.js';
 import { Mistakes } from './nemesis/mistakes.js';
@@ -212,7 +212,7 @@ async function phases(
       .map((key) => client.put(key, `last ${key};`).then(() => client.get(key))),
   );
   if (!(await settles(cluster, PROGRESS_MS, progress, 'the healed cluster takes a write and a read'))) return;
-  const converged = () => cluster.references.groups.every((group) => isConverged(cluster, group));
+  const converged = () => areConverged(cluster);
   if (
     !(await reaches(cluster, CONVERGENCE_MS, converged, 'all members with whole disks hold the same state'))
   )
