@@ -103,7 +103,7 @@ export class Backend {
         if (kv.holdsLargeWrites && isLargeWrite(operations)) line.hold(place);
         const result = await written;
         if (result.type === 'written') return result.write;
-        if (!leadsNoMore(result.code) && !isOfOthers(result.code)) throw failure(result);
+        if (!leadsNoMore(result) && !isOfOthers(result)) throw failure(result);
       }
       if (!line.isFirst(place)) await line.first(place);
       this.passedOn.write++;
@@ -131,7 +131,7 @@ export class Backend {
       const result = await kv.get(caller, { type: 'get', tablet, consistency: level, key });
       if (result.type === 'found') return result;
       if (result.type === 'absent') return undefined;
-      if (!isPassedOn(level, result.code)) throw failure(result);
+      if (!isPassedOn(level, result)) throw failure(result);
     }
     this.passedOn.read++;
     return this.#parts.cluster.get(key, { level });
@@ -204,8 +204,8 @@ export class Backend {
       const scan = { type: 'scan', tablet, consistency: level, ...range, ...how } as const;
       const found = (await kv.prepareRead(caller, scan))(page.share / this.#scans);
       if (found.type === 'page') return found;
-      const refused = found as Parameters<typeof failure>[0];
-      if (!isPassedOn(level, refused.code)) throw failure(refused);
+      const refused = found as Refused;
+      if (!isPassedOn(level, refused)) throw failure(refused);
     }
     if (passed.size === 0) this.passedOn.read++;
     passed.add(tablet);
@@ -238,7 +238,7 @@ export class Backend {
       const changes = [toMemberChange(change)];
       const result = await admin.handle({ type: 'changeMembers', force, changes });
       if (result.type === 'done') return result;
-      if (!leadsNoMore(result.code)) throw failure(result);
+      if (!leadsNoMore(result)) throw failure(result);
     }
     this.passedOn.administration++;
     return this.#parts.cluster.changeMembers([change], { force });
@@ -265,7 +265,7 @@ export class Backend {
       if (this.#parts.tablets.leads(tablet)) {
         const result = await admin.handle({ type: 'transferLeader', tablet, nodeId });
         if (result.type === 'done') continue;
-        if (!leadsNoMore(result.code)) throw failure(result);
+        if (!leadsNoMore(result)) throw failure(result);
       }
       this.passedOn.administration++;
       await this.#parts.cluster.transferLeadership(nodeId, { tablet });
@@ -309,21 +309,31 @@ function isOfAnyNode(level: Consistency): boolean {
   return level === 'stale' || level === 'follower';
 }
 
+interface Refused {
+  readonly code: string;
+  readonly message: string;
+  readonly outcome: Outcome;
+}
+
 /** Whether a read is passed on after this node has refused it so. */
-function isPassedOn(level: Consistency, code: string): boolean {
-  return isOfOthers(code) || (leadsNoMore(code) && !isOfAnyNode(level));
+function isPassedOn(level: Consistency, refused: Refused): boolean {
+  return isOfOthers(refused) || (leadsNoMore(refused) && !isOfAnyNode(level));
 }
 
 /** The tablet has ended, or is about to: the client library finds out what it becomes. */
-function isOfOthers(code: string): boolean {
+function isOfOthers({ code }: Refused): boolean {
   return code === 'WRONG_TABLET' || code === 'TABLET_FROZEN';
 }
 
 /** Nothing was done: another node is to be asked. */
-function leadsNoMore(code: string): boolean {
-  return code === 'NOT_LEADER' || code === 'NO_LEADER';
+function leadsNoMore({ code, outcome }: Refused): boolean {
+  return (
+    code === 'NOT_LEADER' ||
+    code === 'NO_LEADER' ||
+    (code === 'LEADERSHIP_LOST' && outcome === 'notCommitted')
+  );
 }
 
-function failure({ code, message, outcome }: { code: string; message: string; outcome: Outcome }) {
+function failure({ code, message, outcome }: Refused) {
   return new RaftreeClientError(code, message, outcome);
 }

@@ -1,6 +1,16 @@
-/** Callers whose proposals are in the log but not applied yet, by index. */
-import type { RaftreeError } from '../env/errors.js';
-import type { Entry } from '../raft/types.js';
+/**
+ * Callers whose proposals are in the log but not applied yet, by index. When another node takes over, they go on
+ * waiting: what is applied then says what became of each.
+ *
+ *     applied at its index, of its term                     done
+ *     applied at its index, of another term                 not committed
+ *     an entry of a later term applied before its index     not committed: the terms of a log only rise, so a committed
+ *                                                           log that has this entry has no older one behind it
+ *
+ * That the entry is replaced in this log says nothing: a third leader may have it, and commit it (Raft, figure 8).
+ */
+import type { Outcome, RaftreeError } from '../env/errors.js';
+import type { Entry, RoleStatus } from '../raft/types.js';
 import type { Applied } from './ports.js';
 import { leadershipLost } from './refusals.js';
 
@@ -13,9 +23,23 @@ interface PendingProposal<Result> {
 }
 
 export class PendingProposals<Result> {
+  /** In the order of their indexes, and so of their terms. */
   readonly #pending = new Map<number, PendingProposal<Result>>();
+  /** Those of this term or an earlier one wait for another leader, since then. */
+  #lost: { readonly term: number; readonly sinceMs: number } | undefined;
+
+  /** Whether some wait for what another leader commits. */
+  get waitsForOthers(): boolean {
+    return this.#lost !== undefined && this.#pending.size > 0;
+  }
 
   add(index: number, proposal: PendingProposal<Result>): void {
+    const before = this.#pending.get(index);
+    if (before) {
+      // Of an earlier leadership of this node: its place in the log is taken.
+      this.#pending.delete(index);
+      before.reject(leadershipLost('unknown'));
+    }
     this.#pending.set(index, proposal);
   }
 
@@ -32,18 +56,55 @@ export class PendingProposals<Result> {
       // Another leader's entry was committed in its place.
       else proposal.reject(leadershipLost('notCommitted'));
     }
+    const [last, term] = [first + entries.length - 1, entries.at(-1)?.term ?? 0];
+    // One before these was in a snapshot, or not.
+    if (this.#lost && term > this.#lost.term)
+      this.#endLost((index) => (index > last ? 'notCommitted' : 'unknown'));
+  }
+
+  /**
+   * This node leads no more, or again. Of a leadership of this very term it let go since it reaches too few others: it
+   * may hear nothing for long. Of one before, another node campaigns or leads, and is heard.
+   */
+  statusChanged({ role, term }: RoleStatus, nowMs: number): void {
+    if (role !== 'leader') this.#reject((proposal) => proposal.term >= term, leadershipLost('unknown'));
+    let [lost, sinceMs] = [0, nowMs];
+    for (const proposal of this.#pending.values()) {
+      if (proposal.term >= term) break;
+      lost = proposal.term;
+      if (this.#lost && lost <= this.#lost.term) ({ sinceMs } = this.#lost);
+    }
+    this.#lost = lost > 0 ? { term: lost, sinceMs } : undefined;
+  }
+
+  /** Nothing was heard since that time. */
+  rejectLostBefore(timeMs: number): void {
+    if (this.#lost && this.#lost.sinceMs < timeMs) this.#endLost(() => 'unknown');
   }
 
   rejectCommands(error: RaftreeError): void {
-    for (const [index, proposal] of this.#pending) {
-      if (!proposal.isCommand) continue;
-      this.#pending.delete(index);
-      proposal.reject(error);
-    }
+    this.#reject(({ isCommand }) => isCommand, error);
   }
 
   rejectAll(error: RaftreeError): void {
-    for (const proposal of this.#pending.values()) proposal.reject(error);
-    this.#pending.clear();
+    this.#reject(() => true, error);
+  }
+
+  #endLost(outcomeOf: (index: number) => Outcome): void {
+    const lost = this.#lost?.term ?? 0;
+    this.#lost = undefined;
+    for (const [index, { term, reject }] of this.#pending) {
+      if (term > lost) continue;
+      this.#pending.delete(index);
+      reject(leadershipLost(outcomeOf(index)));
+    }
+  }
+
+  #reject(isMeant: (proposal: PendingProposal<Result>) => boolean, error: RaftreeError): void {
+    for (const [index, proposal] of this.#pending) {
+      if (!isMeant(proposal)) continue;
+      this.#pending.delete(index);
+      proposal.reject(error);
+    }
   }
 }

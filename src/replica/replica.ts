@@ -449,9 +449,10 @@ export class Replica<Result> implements CommandLog<Result> {
     this.#step({ type: 'tick', isLate });
     // A leader always reaches what it has committed. A follower may have been removed, or be cut off.
     if (this.role !== 'leader') {
-      const patienceMs = 2 * this.#options.raft.electionTimeoutMaxMs;
-      const sinceMs = this.#parts.env.clock.nowMs() - patienceMs;
-      this.#reads.rejectConfirmedBefore(sinceMs, () => leadershipLost('notCommitted'));
+      const patienceMs = this.#options.raft.electionTimeoutMaxMs;
+      const nowMs = this.#parts.env.clock.nowMs();
+      this.#reads.rejectConfirmedBefore(nowMs - 2 * patienceMs, () => leadershipLost('notCommitted'));
+      this.#proposals.rejectLostBefore(nowMs - patienceMs);
     }
     this.#receiver.forgetUnneeded();
     try {
@@ -469,6 +470,7 @@ export class Replica<Result> implements CommandLog<Result> {
     const isIdle =
       !this.#isActive &&
       this.#reads.isEmpty &&
+      !this.#proposals.waitsForOthers &&
       !this.#receiver.isReceiving &&
       !this.#applier.isPaused &&
       !this.#cutter.isWaiting;
@@ -606,10 +608,8 @@ export class Replica<Result> implements CommandLog<Result> {
   }
 
   #statusChanged(status: RoleStatus): void {
-    if (status.role !== 'leader') {
-      this.#proposals.rejectAll(leadershipLost('unknown'));
-      this.#sender.stop();
-    }
+    this.#proposals.statusChanged(status, this.#parts.env.clock.nowMs());
+    if (status.role !== 'leader') this.#sender.stop();
     this.#transfers.statusChanged(status.leader);
     this.#parts.host.statusChanged(status);
   }

@@ -1,11 +1,12 @@
 /** The writes of one connection of a door take effect in the order in which they came, whoever leads meanwhile. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { RaftreeClientError } from '../../src/client/client-error.js';
 import { RaftreeClient } from '../../src/client/index.js';
 import { toOperation } from '../../src/client/operations.js';
 import { Backend } from '../../src/doors/backend.js';
 import { WriteLine } from '../../src/doors/write-line.js';
-import { RaftreeError } from '../../src/env/errors.js';
+import { type Outcome, RaftreeError } from '../../src/env/errors.js';
 import { commandOf } from '../../src/kv/command.js';
 import type { CommandResult } from '../../src/kv/kv-state-machine.js';
 import type { Caller } from '../../src/kv/requests.js';
@@ -16,7 +17,6 @@ import { FakeCluster } from '../client/fake-cluster.js';
 
 const CALLER: Caller = { door: 'resp', rights: { read: true, write: true, administrate: false } };
 const LARGE = 'x'.repeat(1_000_000);
-const NOT_COMMITTED = { info: { outcome: 'notCommitted' } };
 
 /** A door of a node that leads or not, and that knows the cluster of which another node leads. */
 class Door {
@@ -26,6 +26,7 @@ class Door {
   leads = true;
   /** Why nothing is proposed here. */
   refusal: string | undefined;
+  outcome: Outcome = 'notCommitted';
   /** First bytes of the values that were proposed here, in order. */
   readonly proposed: string[] = [];
   readonly #waiting: (() => void)[] = [];
@@ -85,7 +86,8 @@ class Door {
 
   #propose(body: Uint8Array): Promise<Applied<CommandResult>> {
     if (!this.leads) return Promise.reject(new RaftreeError('NOT_LEADER', 'no', { info: { leader: 1 } }));
-    if (this.refusal) return Promise.reject(new RaftreeError(this.refusal, 'not now', NOT_COMMITTED));
+    if (this.refusal)
+      return Promise.reject(new RaftreeError(this.refusal, 'not now', { info: { outcome: this.outcome } }));
     const command = commandOf(Buffer.from(body));
     if (command.type !== 'write') throw new Error('a write was expected');
     this.proposed.push((command.operations[0]?.value ?? '').toString('latin1', 0, 4));
@@ -167,6 +169,24 @@ test('large and small writes that this node refuses, as it leads no more, are pa
   await scheduler.run(Promise.all(writes));
   assert.equal(door.proposed, []);
   assert.is(door.value, 'two ');
+  await scheduler.run(door.client.close());
+});
+
+test('what was certainly not committed when this node lost the leadership is passed on, in order', async () => {
+  const door = await opened(6);
+  const { scheduler } = door.cluster.world;
+  const line = new WriteLine();
+  door.refusal = 'LEADERSHIP_LOST';
+  const writes = [door.write(line, 'one ')];
+  door.leads = false;
+  writes.push(door.write(line, 'two '));
+  await scheduler.run(Promise.all(writes));
+  assert.equal([door.proposed, door.value], [[], 'two ']);
+  door.leads = true;
+  door.outcome = 'unknown';
+  const fate = door.write(line, 'thre').catch((error: RaftreeClientError) => [error.code, error.outcome]);
+  assert.equal(await scheduler.run(fate), ['LEADERSHIP_LOST', 'unknown']);
+  assert.is(door.value, 'two ', 'nobody repeats what may be committed');
   await scheduler.run(door.client.close());
 });
 

@@ -82,6 +82,58 @@ test('through changes of leader every caller gets one answer, and it is true', a
   assert.ok(unknown > 3, `${unknown} unknown`);
 });
 
+test('a leader that hands over or is overtaken tells its callers what became of their entries', async () => {
+  let replaced = 0;
+  for (let seed = 1; seed <= 8; seed++) {
+    const lab = await ReplicaLab.start(seed);
+    const { scheduler, random } = lab.world;
+    const proposals = new Proposals();
+    for (let round = 0; round < 6; round++) {
+      const leader = await lab.untilLeader();
+      for (let i = 0; i < 20; i++) {
+        proposals.propose(leader, `${round}.${i}`);
+        await scheduler.runFor(random.float());
+      }
+      const isPaused = round % 2 === 1;
+      if (isPaused) lab.pause(leader.id);
+      else leader.replica.transferLeadership((leader.id % 3) + 1).catch(() => {});
+      const others = [...lab.members.values()].filter((member) => member !== leader);
+      await lab.until(() => others.some(({ replica }) => replica.role === 'leader'));
+      if (isPaused) lab.resume(leader.id);
+      await lab.until(() => lab.leader !== undefined && lab.leader !== leader);
+    }
+    const commands = await checkEqual(lab);
+    assert.equal(proposals.faults(commands), [], `seed ${seed}`);
+    for (const text of proposals.texts) {
+      const [answer = ''] = proposals.answersOf(text);
+      assert.is.not(answer, 'unknown', `seed ${seed}: ${text}`);
+      if (answer === 'notCommitted') replaced++;
+    }
+  }
+  assert.ok(replaced > 5, `${replaced} were replaced`);
+});
+
+test('who waits for an entry at a leader that has lost its place, and applies nothing, is told in the end', async () => {
+  const lab = await ReplicaLab.start(7);
+  const { scheduler } = lab.world;
+  const leader = await lab.untilLeader();
+  let goOn = () => {};
+  leader.machine.gate = new Promise<void>((resolve) => {
+    goOn = resolve;
+  });
+  const proposals = new Proposals();
+  proposals.propose(leader, 'held up');
+  await scheduler.run(leader.replica.transferLeadership((leader.id % 3) + 1));
+  await scheduler.runFor(100);
+  assert.equal(proposals.answersOf('held up'), [], 'it may be applied soon');
+  await scheduler.runFor(200);
+  assert.equal(proposals.answersOf('held up'), ['unknown'], 'an election timeout later');
+  leader.machine.gate = undefined;
+  goOn();
+  assert.equal(await checkEqual(lab), ['held up']);
+  assert.equal(proposals.faults(['held up']), []);
+});
+
 test('a leader that stood still reads what has arrived before it judges who is silent', async () => {
   for (let seed = 1; seed <= 10; seed++) {
     const lab = await ReplicaLab.start(seed);

@@ -212,7 +212,7 @@ export const CLIENT_MERGE_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a door says that a tablet is frozen, or has ended',
     reason: 'this node leads it',
-    patches: [backend('!leadsNoMore(result.code) && !isOfOthers(result.code)', '!leadsNoMore(result.code)')],
+    patches: [backend('!leadsNoMore(result) && !isOfOthers(result)', '!leadsNoMore(result)')],
     killedBy: ['doors/write-line'],
   },
   {

@@ -6,6 +6,7 @@ const lock = inFile('env/directory-lock.js');
 const engines = inFile('lsm/directory/other-engines.js');
 const picker = inFile('lsm/compaction/compaction-picker.js');
 const receiver = inFile('replica/snapshot-receiver.js');
+const proposals = inFile('replica/pending-proposals.js');
 const replica = inFile('replica/replica.js');
 const records = inFile('cli/records.js');
 const stringOperation = inFile('kv/string-operation.js');
@@ -46,8 +47,45 @@ export const EDGE_MUTATIONS: readonly Mutation[] = [
   {
     name: 'who waits for a split that a full disk holds up is told that it is not certain',
     reason: 'it may be repeated',
-    patches: [inFile('replica/pending-proposals.js')('if (!proposal.isCommand) continue;', '')],
+    patches: [proposals('({ isCommand }) => isCommand', '() => true')],
     killedBy: ['replica/pending'],
+  },
+  {
+    name: 'whoever waits for an answer is not told by the next leader',
+    reason: 'this node has lost the leadership',
+    patches: [proposals('(proposal) => proposal.term >= term', '() => true')],
+    killedBy: ['replica/replica', 'replica/pending-proposals'],
+  },
+  {
+    name: 'an entry before a snapshot was not committed',
+    reason: 'a later leader’s entries are applied',
+    patches: [proposals("(index > last ? 'notCommitted' : 'unknown')", "'notCommitted'")],
+    killedBy: ['replica/pending-proposals'],
+  },
+  {
+    name: 'who lost the leadership waits for the next leader without end',
+    reason: 'there will be one',
+    patches: [replica('this.#proposals.rejectLostBefore(nowMs - patienceMs);', '')],
+    killedBy: ['replica/replica', 'replica/membership'],
+  },
+  {
+    name: 'a door does not pass on what was certainly not committed when its node lost the leadership',
+    reason: 'whoever asked may ask again',
+    patches: [
+      inFile('doors/backend.js')("code === 'LEADERSHIP_LOST' && outcome === 'notCommitted'", 'false'),
+    ],
+    killedBy: ['doors/write-line'],
+  },
+  {
+    name: 'a door repeats what may be committed',
+    reason: 'its node has lost the leadership',
+    patches: [
+      inFile('doors/backend.js')(
+        "code === 'LEADERSHIP_LOST' && outcome === 'notCommitted'",
+        "code === 'LEADERSHIP_LOST'",
+      ),
+    ],
+    killedBy: ['doors/write-line'],
   },
   {
     name: 'what waits for a full disk is said to be in no log',

@@ -43,9 +43,9 @@ export const REPLICA_MUTATIONS: readonly Mutation[] = [
     name: 'lost leadership means not committed',
     reason: 'the next leader will not know the entry',
     patches: [
-      replica(
-        "this.#proposals.rejectAll(leadershipLost('unknown'));",
-        "this.#proposals.rejectAll(leadershipLost('notCommitted'));",
+      proposals(
+        "(proposal) => proposal.term >= term, leadershipLost('unknown')",
+        "() => true, leadershipLost('notCommitted')",
       ),
     ],
     killedBy: randomFaults(100, ...ELECTIONS),
