@@ -10,6 +10,7 @@ import { membersOfMerge } from '../../meta/merges.js';
 import type { MergeIntent } from '../../meta/records.js';
 import type { RunCluster } from '../run/run-cluster.js';
 import type { SeededRandom } from '../world/seeded-random.js';
+import { isRefused } from './order-answers.js';
 
 /** Each tablet costs the simulator time. */
 const MAX_MERGES = 4;
@@ -67,7 +68,7 @@ export class Merges {
       trace.record(HOST, 'return', { left, right });
     } catch (error) {
       if (!(error instanceof RaftreeClientError)) throw error;
-      coverage.count('merges refused');
+      if (isRefused(this.#cluster, HOST, 'merge', error.code)) coverage.count('merges refused');
       trace.record(HOST, 'return', { left, right, code: error.code });
     }
   }

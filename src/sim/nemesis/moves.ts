@@ -8,6 +8,7 @@ import { RaftreeClientError } from '../../client/client-error.js';
 import type { Direct } from '../cluster/direct.js';
 import type { RunCluster } from '../run/run-cluster.js';
 import type { SeededRandom } from '../world/seeded-random.js';
+import { isRefused } from './order-answers.js';
 
 type Order =
   | { readonly type: 'moveReplica'; readonly tablet: number; readonly from: number; readonly to: number }
@@ -15,11 +16,6 @@ type Order =
 
 const HOST = 'mover';
 const PATIENCE_MS = 5000;
-/** Of an operator: refused, or not known whether it is done. */
-const EXPECTED_CODES =
-  /^(?:CHANGE_|MAP_UNAVAILABLE$|NO_LEADER$|NOT_LEADER$|NOT_A_MEMBER$|MEMBER_|ORDER_|QUORUM_|TIMEOUT$|UNREACHABLE$)/;
-const EXPECTED_OF_CALLS =
-  /^(?:CLIENT_CLOSED|CONNECTION_LOST|ATTEMPT_TIMEOUT|HELLO_TIMEOUT|LEADERSHIP_LOST|OVERLOADED|SHUTTING_DOWN|NODE_REMOVED|DISK_FULL)$/;
 
 export class Moves {
   readonly #cluster: RunCluster;
@@ -124,9 +120,7 @@ export class Moves {
   #count({ type }: Order, answer: string): void {
     const { coverage } = this.#cluster;
     if (answer === 'done') coverage.count(type === 'moveReplica' ? 'replicas moved' : 'nodes drained');
-    else if (EXPECTED_CODES.test(answer)) coverage.count('moves refused');
-    else if (!EXPECTED_OF_CALLS.test(answer))
-      this.#cluster.unexpectedAnswer(HOST, answer, `the answer to ${type}`);
+    else if (isRefused(this.#cluster, HOST, type, answer)) coverage.count('moves refused');
   }
 
   /** `done`, or a code. Half of the orders go through the client library, half to any node. */

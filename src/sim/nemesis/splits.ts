@@ -11,6 +11,7 @@ import { ringPoint } from '../../placement/placement.js';
 import type { RunCluster } from '../run/run-cluster.js';
 import { STRING_KEYS } from '../setting/setting.js';
 import type { SeededRandom } from '../world/seeded-random.js';
+import { isRefused } from './order-answers.js';
 
 /** Each tablet costs the simulator time. */
 const MAX_SPLITS = 4;
@@ -64,7 +65,7 @@ export class Splits {
       trace.record(HOST, 'return', { key });
     } catch (error) {
       if (!(error instanceof RaftreeClientError)) throw error;
-      coverage.count('splits refused');
+      if (isRefused(this.#cluster, HOST, 'split', error.code)) coverage.count('splits refused');
       trace.record(HOST, 'return', { key, code: error.code });
     }
   }
