@@ -4,10 +4,11 @@ import * as assert from 'uvu/assert';
 import type { ScanOptions } from '../../src/client/client.js';
 import { RaftreeClientError } from '../../src/client/client-error.js';
 import { Backend } from '../../src/doors/backend.js';
+import { deleteAll } from '../../src/doors/resp/keyspace.js';
 import '../../src/doors/resp/listener.js';
 import type { Socket } from '../../src/env/env.js';
 import { kvError } from '../../src/kv/kv-error.js';
-import type { Caller, Scan } from '../../src/kv/requests.js';
+import type { Caller, Scan, WriteOperation } from '../../src/kv/requests.js';
 import { TabletMap } from '../../src/placement/tablet-map.js';
 import type { NodeConfigInput } from '../../src/server/config.js';
 import { SimulatedCluster } from '../../src/sim/cluster/simulated-cluster.js';
@@ -134,5 +135,32 @@ for (const reverse of [false, true]) {
     assert.equal(asked, [{ ...rest, limit: 8, reverse, keysOnly: true, level: 'lease' }]);
   });
 }
+
+test('FLUSHALL deletes what is in a tablet that is split before its keys are deleted', async () => {
+  const left = new Set(['a', 'b', 'y', 'z']);
+  const isRight = (key: Uint8Array) => key[0] !== undefined && key[0] > 'm'.charCodeAt(0);
+  const writes: string[] = [];
+  const backend = {
+    async *entries() {
+      for (const key of [...left]) yield { key: Buffer.from(key) };
+    },
+    byTablet: (keys: Buffer[]) => [keys],
+    async operate(_: Caller, operations: WriteOperation[]) {
+      const keys = operations.map(({ key }) => key);
+      if (new Set(keys.map(isRight)).size > 1)
+        throw new RaftreeClientError('SPANS_TABLETS', '', 'notCommitted');
+      writes.push(keys.join());
+      for (const key of keys) left.delete(String(key));
+    },
+  };
+  await deleteAll({ backend } as never);
+  assert.equal([left.size, writes], [0, ['a', 'b', 'y', 'z']]);
+  backend.operate = async () => {
+    throw new RaftreeClientError('DISK_FULL', '', 'notCommitted');
+  };
+  left.add('a');
+  const failed = await deleteAll({ backend } as never).catch((error: RaftreeClientError) => error.code);
+  assert.is(failed, 'DISK_FULL');
+});
 
 test.run();

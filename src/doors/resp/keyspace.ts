@@ -1,4 +1,5 @@
 /** Commands on all keys: they read the range in pages, and are no part of a transaction. */
+import { RaftreeClientError } from '../../client/client-error.js';
 import type { Random, Timers } from '../../env/env.js';
 import type { Caller } from '../../kv/requests.js';
 import type { Backend } from '../backend.js';
@@ -168,17 +169,26 @@ export async function randomKey(parts: KeyspaceParts): Promise<Reply> {
 /** Deletes the keys that are there, in several writes. */
 export async function deleteAll(parts: KeyspaceParts): Promise<void> {
   const { backend, caller, writes } = parts;
-  const keys: Buffer[] = [];
-  const remove = async () => {
-    const always = { condition: 'always', conditionValue: NOTHING, conditionVersion: 0 } as const;
-    for (const part of backend.byTablet(keys.splice(0))) {
-      const operations = part.map((key) => ({ action: 'delete', key, value: NOTHING, ...always }) as const);
-      await backend.operate(caller, operations, writes);
+  const always = { condition: 'always', conditionValue: NOTHING, conditionVersion: 0 } as const;
+  const remove = (keys: readonly Buffer[]) => {
+    const operations = keys.map((key) => ({ action: 'delete', key, value: NOTHING, ...always }) as const);
+    return backend.operate(caller, operations, writes);
+  };
+  const found: Buffer[] = [];
+  const removeFound = async () => {
+    for (const keys of backend.byTablet(found.splice(0))) {
+      try {
+        await remove(keys);
+      } catch (error) {
+        if (!(error instanceof RaftreeClientError) || error.code !== 'SPANS_TABLETS') throw error;
+        // Their tablet was split meanwhile, and this node may not know where.
+        for (const key of keys) await remove([key]);
+      }
     }
   };
   for await (const { key } of keysOf(parts, NOTHING)) {
-    keys.push(Buffer.from(key));
-    if (keys.length >= DELETED_AT_ONCE) await remove();
+    found.push(Buffer.from(key));
+    if (found.length >= DELETED_AT_ONCE) await removeFound();
   }
-  await remove();
+  await removeFound();
 }

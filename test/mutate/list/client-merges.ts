@@ -210,6 +210,17 @@ export const CLIENT_MERGE_MUTATIONS: readonly Mutation[] = [
     killedBy: ['kv/watch/watches'],
   },
   {
+    name: 'FLUSHALL gives up when a tablet is split meanwhile',
+    reason: 'a write has one tablet',
+    patches: [
+      inFile('doors/resp/keyspace.js')(
+        "if (!(error instanceof RaftreeClientError) || error.code !== 'SPANS_TABLETS') throw error;",
+        'throw error;',
+      ),
+    ],
+    killedBy: ['server/doors-merge'],
+  },
+  {
     name: 'a door says that a tablet is frozen, or has ended',
     reason: 'this node leads it',
     patches: [backend('!leadsNoMore(result) && !isOfOthers(result)', '!leadsNoMore(result)')],
