@@ -25,8 +25,16 @@ interface PendingProposal<Result> {
 export class PendingProposals<Result> {
   /** In the order of their indexes, and so of their terms. */
   readonly #pending = new Map<number, PendingProposal<Result>>();
+  /** The term of an entry of the log; undefined outside of it. */
+  readonly #termAt: (index: number) => number | undefined;
   /** Those of this term or an earlier one wait for another leader, since then. */
   #lost: { readonly term: number; readonly sinceMs: number } | undefined;
+  /** Of this node's latest leadership. */
+  #term = 0;
+
+  constructor(termAt: (index: number) => number | undefined) {
+    this.#termAt = termAt;
+  }
 
   /** Whether some wait for what another leader commits. */
   get waitsForOthers(): boolean {
@@ -34,13 +42,18 @@ export class PendingProposals<Result> {
   }
 
   add(index: number, proposal: PendingProposal<Result>): void {
-    const before = this.#pending.get(index);
-    if (before) {
-      // Of an earlier leadership of this node: its place in the log is taken.
-      this.#pending.delete(index);
-      before.reject(leadershipLost('unknown'));
-    }
     this.#pending.set(index, proposal);
+  }
+
+  /**
+   * This node leads in this term. Called before anything is proposed or applied in it. What was replaced in its log
+   * could be told later that it is not committed, and be repeated: behind what the same caller proposes from now on. So
+   * it is told now, while nothing is certain. What is still in the log stands before all that.
+   */
+  leads(term: number): void {
+    if (term === this.#term) return;
+    this.#term = term;
+    this.#reject((of, index) => of.term < term && this.#termAt(index) !== of.term, leadershipLost('unknown'));
   }
 
   /** The entries from `first` on were applied, with these results. */
@@ -77,6 +90,11 @@ export class PendingProposals<Result> {
     this.#lost = lost > 0 ? { term: lost, sinceMs } : undefined;
   }
 
+  /** This process stood still: it has yet to read what came meanwhile. */
+  stoodStill(nowMs: number): void {
+    if (this.#lost) this.#lost = { ...this.#lost, sinceMs: nowMs };
+  }
+
   /** Nothing was heard since that time. */
   rejectLostBefore(timeMs: number): void {
     if (this.#lost && this.#lost.sinceMs < timeMs) this.#endLost(() => 'unknown');
@@ -100,9 +118,9 @@ export class PendingProposals<Result> {
     }
   }
 
-  #reject(isMeant: (proposal: PendingProposal<Result>) => boolean, error: RaftreeError): void {
+  #reject(isMeant: (proposal: PendingProposal<Result>, index: number) => boolean, error: RaftreeError): void {
     for (const [index, proposal] of this.#pending) {
-      if (!isMeant(proposal)) continue;
+      if (!isMeant(proposal, index)) continue;
       this.#pending.delete(index);
       proposal.reject(error);
     }

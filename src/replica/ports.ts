@@ -42,8 +42,8 @@ export interface Applied<Result> {
 export interface CommandLog<Result> {
   /**
    * Replicates a command; resolves with the state machine's result once it is applied here.
-   * Rejects with `NOT_LEADER` (info: leader), `OVERLOADED`, `DISK_FULL`: certainly not committed; `LEADERSHIP_LOST`,
-   * `REPLICA_STOPPED`: unknown, unless info.outcome says `notCommitted`.
+   * Rejects with `NOT_LEADER` (info: leader), `NO_LEADER` (it is being transferred), `OVERLOADED`, `DISK_FULL`:
+   * certainly not committed; `LEADERSHIP_LOST`, `REPLICA_STOPPED`: unknown, unless info.outcome says `notCommitted`.
    */
   propose(body: Uint8Array): Promise<Applied<Result>>;
   /**

@@ -5,7 +5,7 @@ import type { NodeId, Refusal } from '../raft/types.js';
 const REFUSALS: Record<Refusal, readonly [code: string, message: string]> = {
   notLeader: ['NOT_LEADER', 'this node does not lead'],
   overloaded: ['OVERLOADED', 'too much is in flight; try again in a moment'],
-  transferring: ['OVERLOADED', 'leadership is being transferred; try again in a moment'],
+  transferring: ['NO_LEADER', 'leadership is being transferred; try again shortly'],
   tooLarge: ['REQUEST_TOO_LARGE', 'the command exceeds the limit of an entry'],
   changePending: ['CHANGE_PENDING', 'another change of membership is under way; try again when it is done'],
   noSuccessor: ['TRANSFER_FAILED', 'no other voter was heard from lately'],

@@ -110,7 +110,7 @@ export class Replica<Result> implements CommandLog<Result> {
   readonly #raft: Raft;
   readonly #writer: LogWriter;
   readonly #applier: Applier<Result>;
-  readonly #proposals = new PendingProposals<Result>();
+  readonly #proposals = new PendingProposals<Result>((index) => this.#raft.termAt(index));
   readonly #reads = new PendingReads();
   readonly #transfers: LeadershipTransfers;
   readonly #yields: LeadershipYields;
@@ -452,6 +452,7 @@ export class Replica<Result> implements CommandLog<Result> {
       const patienceMs = this.#options.raft.electionTimeoutMaxMs;
       const nowMs = this.#parts.env.clock.nowMs();
       this.#reads.rejectConfirmedBefore(nowMs - 2 * patienceMs, () => leadershipLost('notCommitted'));
+      if (isLate) this.#proposals.stoodStill(nowMs);
       this.#proposals.rejectLostBefore(nowMs - patienceMs);
     }
     this.#receiver.forgetUnneeded();
@@ -482,6 +483,7 @@ export class Replica<Result> implements CommandLog<Result> {
     if (this.#stopped) return undefined;
     try {
       const result = this.#raft.step(this.#parts.env.clock.nowMs(), input);
+      if (this.#raft.role === 'leader') this.#proposals.leads(this.#raft.term);
       if (this.#announced) this.#announceConfiguration();
       if (input.type === 'applied') {
         this.#stuckSinceMs = undefined;

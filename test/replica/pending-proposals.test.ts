@@ -8,7 +8,7 @@ import { PendingProposals } from '../../src/replica/pending-proposals.js';
 const entry = (term: number): Entry => ({ term, kind: 'command', body: new Uint8Array(0) });
 
 test('an entry of another leader at its index says that a proposal is not committed', () => {
-  const pending = new PendingProposals<string>();
+  const pending = new PendingProposals<string>(() => 2);
   const told: unknown[] = [];
   const resolve = (applied: unknown) => told.push(applied);
   const reject = (error: unknown) => told.push(error);
@@ -24,18 +24,21 @@ test('an entry of another leader at its index says that a proposal is not commit
 
 /** Proposals 4, 5 and 6 of term 2, and what their callers were told. */
 function threeOfTerm2() {
-  const pending = new PendingProposals<string>();
+  const log = new Map<number, number>();
+  const pending = new PendingProposals<string>((index) => log.get(index));
   const told: string[] = [];
-  const add = (index: number, term: number) =>
+  const add = (index: number, term: number) => {
+    log.set(index, term);
     pending.add(index, {
       ...{ term, isCommand: true },
       resolve: ({ result }) => told.push(`${index}: ${result}`),
       reject: ({ info }) => told.push(`${index}: ${info.outcome}`),
     });
+  };
   for (const index of [4, 5, 6]) add(index, 2);
   const become = (role: Role, term: number, nowMs: number) =>
     pending.statusChanged({ role, term, leader: 0 }, nowMs);
-  return { pending, told, add, become };
+  return { pending, told, add, become, log };
 }
 
 test('a leader that another one follows is told what became of each entry', () => {
@@ -79,23 +82,32 @@ test('who hears nothing of the next leader does not wait for ever', () => {
 });
 
 test('leadership that was lost and won again in between, and lost again', () => {
-  const { pending, told, add, become } = threeOfTerm2();
+  const { pending, told, add, become, log } = threeOfTerm2();
+  become('follower', 3, 900);
+  log.set(6, 3);
+  pending.leads(4);
+  pending.leads(4);
   become('leader', 4, 1000);
-  add(6, 4);
-  assert.equal(told, ['6: unknown'], 'its place is taken');
+  assert.equal(told, ['6: unknown'], 'it was replaced, and what is proposed now comes before its repetition');
   add(7, 4);
   become('follower', 5, 1500);
   pending.applied(4, [entry(2), entry(4)], ['done', 'the first of term 4']);
   assert.equal(told.slice(1), ['4: done', '5: notCommitted']);
   assert.ok(pending.waitsForOthers);
   pending.applied(6, [entry(5)], ['another’s']);
-  assert.equal(told.slice(3), ['6: notCommitted', '7: notCommitted']);
+  assert.equal(told.slice(3), ['7: notCommitted']);
+  pending.leads(6);
   add(8, 6);
   pending.applied(7, [entry(5)], ['of term 5']);
-  assert.is(told.length, 5, 'what this node proposed since then is another matter');
+  assert.is(told.length, 4, 'what this node proposed since then is another matter');
   become('follower', 7, 9000);
   pending.rejectLostBefore(9000);
-  assert.is(told.length, 5, 'it waits since then');
+  assert.is(told.length, 4, 'it waits since then');
+  pending.stoodStill(9900);
+  pending.rejectLostBefore(9900);
+  assert.is(told.length, 4, 'what came while this process stood still is not read yet');
+  pending.rejectLostBefore(9901);
+  assert.equal(told.slice(4), ['8: unknown']);
 });
 
 test.run();

@@ -23,7 +23,7 @@ class Answers {
 }
 
 test('a caller gets the result of his entry, and not of what another leader put in its place', () => {
-  const proposals = new PendingProposals<string>();
+  const proposals = new PendingProposals<string>(() => undefined);
   const answers = new Answers();
   for (const index of [5, 6, 7])
     proposals.add(index, { term: 2, isCommand: index !== 7, ...answers.of(`entry ${index}`) });

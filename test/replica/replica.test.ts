@@ -113,6 +113,36 @@ test('a leader that hands over or is overtaken tells its callers what became of 
   assert.ok(replaced > 5, `${replaced} were replaced`);
 });
 
+test('a node that leads again says that it does not know of what was replaced, before it takes more', async () => {
+  const lab = await ReplicaLab.start(3);
+  const { scheduler } = lab.world;
+  const leader = await lab.untilLeader();
+  const [next = leader, third = leader] = [...lab.members.values()].filter((member) => member !== leader);
+  let isReplaced = false;
+  lab.intercept = (from, to, message) => {
+    const { type } = message;
+    // Nobody has the leader's entry, and only the leader gets the one that replaces it: it is not committed yet.
+    if (type === 'append' && (from === leader.id ? !isReplaced : to === third.id)) return undefined;
+    if (type === 'requestVote' && from === third.id) return undefined;
+    return message;
+  };
+  const proposals = new Proposals();
+  proposals.propose(leader, 'replaced');
+  await scheduler.runFor(3);
+  lab.pause(leader.id);
+  await lab.until(() => next.replica.role === 'leader');
+  isReplaced = true;
+  next.replica.transferLeadership(leader.id).catch(() => {});
+  lab.resume(leader.id);
+  const { term } = next.replica;
+  await lab.until(() => leader.replica.role === 'leader' && leader.replica.term > term);
+  assert.equal(proposals.answersOf('replaced'), ['unknown']);
+  proposals.propose(leader, 'taken');
+  lab.intercept = (_from, _to, message) => message;
+  assert.equal(await checkEqual(lab), ['taken']);
+  assert.equal(proposals.faults(['taken']), []);
+});
+
 test('who waits for an entry at a leader that has lost its place, and applies nothing, is told in the end', async () => {
   const lab = await ReplicaLab.start(7);
   const { scheduler } = lab.world;

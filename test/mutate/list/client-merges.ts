@@ -218,7 +218,7 @@ export const CLIENT_MERGE_MUTATIONS: readonly Mutation[] = [
         'throw error;',
       ),
     ],
-    killedBy: ['server/doors-merge'],
+    killedBy: ['server/doors'],
   },
   {
     name: 'a door says that a tablet is frozen, or has ended',
@@ -230,12 +230,12 @@ export const CLIENT_MERGE_MUTATIONS: readonly Mutation[] = [
     name: 'a door gives a scan up when a tablet ends meanwhile',
     reason: 'whoever asked may ask again',
     patches: [backend('if (!isWrongTablet(error)) throw error;', 'throw error;')],
-    killedBy: ['server/doors-merge'],
+    killedBy: ['server/doors'],
   },
   {
     name: 'a scan over a door begins anew when a tablet ends meanwhile',
     reason: 'the tablets are others now',
     patches: [backend('last ? rangeAfter(range, last, reverse) : range', 'range')],
-    killedBy: ['server/doors-merge'],
+    killedBy: ['server/doors'],
   },
 ];

@@ -57,6 +57,12 @@ export const EDGE_MUTATIONS: readonly Mutation[] = [
     killedBy: ['replica/replica', 'replica/pending-proposals'],
   },
   {
+    name: 'what was replaced in the log of a node that leads again is told later, and then repeated',
+    reason: 'it will be known soon',
+    patches: [replica('this.#proposals.leads(this.#raft.term)', '{}')],
+    killedBy: ['replica/replica'],
+  },
+  {
     name: 'an entry before a snapshot was not committed',
     reason: 'a later leader’s entries are applied',
     patches: [proposals("(index > last ? 'notCommitted' : 'unknown')", "'notCommitted'")],
@@ -75,6 +81,12 @@ export const EDGE_MUTATIONS: readonly Mutation[] = [
       inFile('doors/backend.js')("code === 'LEADERSHIP_LOST' && outcome === 'notCommitted'", 'false'),
     ],
     killedBy: ['doors/write-line'],
+  },
+  {
+    name: 'who writes while the leadership is handed over is told that the node has too much to do',
+    reason: 'the same node may take it later',
+    patches: [inFile('replica/refusals.js')("transferring: ['NO_LEADER'", "transferring: ['OVERLOADED'")],
+    killedBy: ['server/doors'],
   },
   {
     name: 'a door repeats what may be committed',

@@ -1,4 +1,6 @@
-/** Doors go on while tablets are split and merged: who asks over Redis' protocol sees one store. */
+/**
+ * Doors go on while leaders hand over and tablets are split and merged: who asks over Redis' protocol sees one store.
+ */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { ScanOptions } from '../../src/client/client.js';
@@ -93,6 +95,42 @@ test('KEYS and DBSIZE answer while tablets are merged and split', async () => {
   const others = [...new Set(answers)].filter((answer) => answer !== all && answer !== ':6\r\n');
   assert.ok(answers.length > 20);
   assert.equal(others, []);
+  await cluster.run(cluster.closeAll());
+});
+
+test('who counts at any node counts on while the leadership is handed over', async () => {
+  const cluster = new SimulatedCluster(3, {
+    config: (id) => ({ raft: RAFT, resp: { listen: `127.0.0.1:${6000 + id}` } }),
+  });
+  await cluster.run(cluster.startAll());
+  const client = cluster.client(60_000);
+  const { env } = cluster.world.start('redis', new SimDisk());
+  const wrong: string[] = [];
+  let isOver = false;
+  await cluster.run(
+    (async () => {
+      await client.put('first', '');
+      await cluster.sleep(500);
+      const count = async (name: string, node: number) => {
+        const redis = new Redis(await env.net.connect({ host: '127.0.0.1', port: 6000 + node }, 1000));
+        for (let i = 1; !isOver; i++) {
+          const answer = await redis.ask(`INCR ${name}`);
+          if (answer !== `:${i}\r\n`) wrong.push(`${name}, ${i}, node ${node}: ${answer}`);
+        }
+      };
+      const counting = Array.from({ length: 12 }, (_, i) => count(`c${i}`, 1 + (i % 3)));
+      for (let round = 0; round < 12; round++) {
+        const leader = (await client.tablets()).tablets[0]?.leader ?? 1;
+        await client.transferLeadership((leader % 3) + 1);
+        await cluster.sleep(20);
+      }
+      isOver = true;
+      await Promise.all(counting);
+      await client.close();
+    })(),
+    200_000,
+  );
+  assert.equal(wrong, []);
   await cluster.run(cluster.closeAll());
 });
 
