@@ -1,5 +1,5 @@
 /** Asks the leader of a tablet, whichever of its nodes that is. */
-import type { NodeRequest } from './node-calls.js';
+import type { MapRequest } from './node-calls.js';
 
 /** A tablet may change its leader while it is asked who leads. */
 const MAX_HOPS = 3;
@@ -13,8 +13,8 @@ interface NotLeader {
 /** Undefined: nobody says that it leads. Rejects as the last node that was asked. */
 export async function askLeader<Answer extends { readonly state: string }>(
   nodes: readonly number[],
-  request: NodeRequest,
-  ask: (node: number, request: NodeRequest) => Promise<unknown>,
+  request: MapRequest,
+  ask: (node: number, request: MapRequest) => Promise<unknown>,
 ): Promise<Exclude<Answer, NotLeader> | undefined> {
   let failure: unknown;
   for (const node of nodes) {

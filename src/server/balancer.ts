@@ -29,7 +29,7 @@ import { nodeKey } from '../meta/records.js';
 import { META_GROUP } from '../placement/placement.js';
 import { type ReportBody, reportSchema } from './balance-report.js';
 import type { NodeConfig } from './config.js';
-import type { NodeRequest } from './node-calls.js';
+import type { MapRequest } from './node-calls.js';
 
 export interface BalancerParts {
   readonly env: Pick<Env, 'clock' | 'timers'>;
@@ -40,7 +40,7 @@ export interface BalancerParts {
   /** So long a node may take to answer. */
   readonly answerWithinMs: number;
   /** Asks a node, perhaps this one. Rejects as that node does, or because it cannot be asked. */
-  readonly ask: (node: number, request: NodeRequest) => Promise<unknown>;
+  readonly ask: (node: number, request: MapRequest) => Promise<unknown>;
   /** Makes another node the leader of meta. Rejects as the replica does. */
   readonly handOver: (to: number) => Promise<void>;
   /** Of meta, by the newest configuration. */

@@ -10,7 +10,7 @@ import { checkMove, recordMove } from '../meta/moves.js';
 import { BALANCE_KEY, nodeKey, nodesOf } from '../meta/records.js';
 import { reportSchema } from './balance-report.js';
 import { pictureSchema } from './balancer.js';
-import type { NodeRequest } from './node-calls.js';
+import type { MapRequest } from './node-calls.js';
 
 export interface MapAdminParts {
   readonly env: Pick<Env, 'clock' | 'timers'>;
@@ -20,7 +20,7 @@ export interface MapAdminParts {
   /** Of meta; 0: none is known. */
   readonly leader: () => number;
   /** Asks a node, perhaps this one. Rejects as that node does, or because it cannot be asked. */
-  readonly ask: (node: number, request: NodeRequest) => Promise<unknown>;
+  readonly ask: (node: number, request: MapRequest) => Promise<unknown>;
   readonly maxMergedBytes: number;
   /** The tablet was split: the map does not have its parts yet. */
   readonly isPast: (tablet: number) => boolean;

@@ -19,7 +19,7 @@ import { askToJoin } from './joining.js';
 import { MapAdmin } from './map-admin.js';
 import { MergeDriver } from './merge-driver.js';
 import { MetaDriver } from './meta-driver.js';
-import { type NodeCalls, type NodeRequest, unreachable } from './node-calls.js';
+import { type MapRequest, type NodeCalls, unreachable } from './node-calls.js';
 import type { Peers } from './peers.js';
 import { maxMergedBytesOf, mergeSettingsOf, splitSettingsOf } from './placement-config.js';
 import { type ChangeProgress, stepTowards } from './replica-change.js';
@@ -46,7 +46,7 @@ const MOVE_TIMEOUT_MS = 600_000;
 const MERGE_PATIENCE = 2;
 const LOOK_AGAIN_MS = 20;
 
-type ChangeOrder = Extract<NodeRequest, { type: 'changeReplicas' }>;
+type ChangeOrder = Extract<MapRequest, { type: 'changeReplicas' }>;
 
 export class MapService {
   readonly #parts: MapServiceParts;
@@ -71,13 +71,13 @@ export class MapService {
       forward: async (leader, changes) =>
         (await calls.call(leader, { type: 'metaUpdate', changes })) === true,
     });
-    const ask = (node: number, request: NodeRequest) =>
+    const ask = (node: number, request: MapRequest) =>
       node === nodeId ? this.handle(nodeId, request) : calls.call(node, request);
     const onFault = (error: unknown) => tablets.report('MAP', error);
     const isConnected = (node: number) => peers.isConnected(node);
     const isDead = (node: number) => this.balancer.isDead(node);
     // Clients wait while a tablet is frozen: nobody waits for an answer of a node that is down.
-    const askPresent = (node: number, request: NodeRequest) =>
+    const askPresent = (node: number, request: MapRequest) =>
       node === nodeId || isConnected(node)
         ? ask(node, request)
         : Promise.reject(unreachable(node, 'it is not connected'));
@@ -137,7 +137,7 @@ export class MapService {
   }
 
   /** A request of a node, perhaps this one. Rejects with what that node is told. */
-  async handle(from: number, request: NodeRequest): Promise<unknown> {
+  async handle(from: number, request: MapRequest): Promise<unknown> {
     switch (request.type) {
       case 'metaUpdate':
         return this.meta.updateEncoded(request.changes, false);
@@ -175,7 +175,7 @@ export class MapService {
     tablet,
     term,
     to,
-  }: Extract<NodeRequest, { type: 'transferLeader' }>): Promise<true> {
+  }: Extract<MapRequest, { type: 'transferLeader' }>): Promise<true> {
     const { tablets, peers } = this.#parts;
     const replica = tablets.get(tablet)?.group.replica;
     const isFit = replica?.role === 'leader' && replica.term === term && !replica.hasPendingChange;
@@ -272,7 +272,7 @@ export class MapService {
     this.#joining = env.timers.after(config.raft.electionTimeoutMaxMs, () => this.#join());
   }
 
-  async #takeIn(from: number, request: Extract<NodeRequest, { type: 'join' }>): Promise<unknown> {
+  async #takeIn(from: number, request: Extract<MapRequest, { type: 'join' }>): Promise<unknown> {
     const { opened, config, calls } = this.#parts;
     const { role, leader, configuration } = opened.group.replica;
     const { node, client: clientAddress, peer: peerAddress } = request;

@@ -18,7 +18,7 @@ import { decideMerge, dropMerge, mergeOf, type RecordedMerge } from '../meta/mer
 import type { Meta } from '../meta/meta.js';
 import { type MergeIntent, nodesOf } from '../meta/records.js';
 import { askLeader } from './ask-leader.js';
-import type { NodeRequest } from './node-calls.js';
+import type { MapRequest } from './node-calls.js';
 import type { MergeProgress, MergeStepName } from './tablet-merges.js';
 
 export interface MergeDriverParts {
@@ -27,7 +27,7 @@ export interface MergeDriverParts {
   /** A node that will not answer. */
   readonly isDead: (node: number) => boolean;
   /** Asks a node, perhaps this one. Rejects as that node does, or because it cannot be asked. */
-  readonly ask: (node: number, request: NodeRequest) => Promise<unknown>;
+  readonly ask: (node: number, request: MapRequest) => Promise<unknown>;
   /** A merge that is not decided by then is given up. */
   readonly patienceMs: number;
   /** An error that passes by itself, for the log of the node. */

@@ -20,7 +20,7 @@ import { CLUSTER_KEY, intentKey, type MoveIntent, NEXT_ID_KEY, nodeKey, tabletKe
 import { firstReplicas, firstTablets, type Placement } from '../placement/placement.js';
 import { askLeader } from './ask-leader.js';
 import type { MergeDriver } from './merge-driver.js';
-import type { NodeRequest } from './node-calls.js';
+import type { MapRequest } from './node-calls.js';
 import type { ChangeProgress } from './replica-change.js';
 
 export interface MetaDriverParts {
@@ -33,7 +33,7 @@ export interface MetaDriverParts {
   /** A node that will not answer. */
   readonly isDead: (node: number) => boolean;
   /** Asks a node, perhaps this one. Rejects as that node does, or because it cannot be asked. */
-  readonly ask: (node: number, request: NodeRequest) => Promise<unknown>;
+  readonly ask: (node: number, request: MapRequest) => Promise<unknown>;
   readonly everyMs: number;
   /** A move whose new replica is no voter by then is given up. */
   readonly moveTimeoutMs: number;
@@ -154,7 +154,7 @@ export class MetaDriver {
     await this.#askLeader(descriptor, { type: 'resumeSplit', tablet });
   }
 
-  async #askLeader({ replicas }: Descriptor, request: NodeRequest): Promise<ChangeProgress> {
+  async #askLeader({ replicas }: Descriptor, request: MapRequest): Promise<ChangeProgress> {
     const nodes = replicas.map(({ node }) => node);
     return (await askLeader<ChangeProgress>(nodes, request, this.#parts.ask)) ?? { state: 'underWay' };
   }

@@ -43,6 +43,8 @@ const request = z.discriminatedUnion('type', [
   z.object({ type: z.literal('frozen'), tablet: id, replicaId: id, attempt: id }),
   /** To the node of a replica: how many bytes its keys take. */
   z.object({ type: z.literal('tabletBytes'), tablet: id }),
+  /** To the leader of a tablet: up to which entry all members have it (`TabletSet.allMatchedOf`). */
+  z.object({ type: z.literal('allMatched'), tablet: id }),
   /** To any node, of the leader of meta: what it holds (balance-report.ts). */
   z.object({ type: z.literal('report') }),
   /** To the leader of a tablet in this term. */
@@ -56,6 +58,8 @@ const request = z.discriminatedUnion('type', [
 ]);
 
 export type NodeRequest = z.output<typeof request>;
+/** What is asked of a node that has the map. */
+export type MapRequest = Exclude<NodeRequest, { type: 'allMatched' }>;
 
 const reply = z.object({
   /** What the request says it is answered with. */

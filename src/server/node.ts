@@ -152,6 +152,8 @@ export class Node {
       removed: () => this.#opened.membership.removal,
       publish: (change) => publishing.publish(change),
       isPublished: (change) => publishing.isDone(change),
+      askAllMatched: async (node, tablet) =>
+        Number(await this.#calls.call(node, { type: 'allMatched', tablet })),
       metaBegan: () => this.#administrate(),
     });
     const changes = {
@@ -564,6 +566,7 @@ export class Node {
   /** What another node asks for. Rejects with what that node is told. */
   async #requestOfNode(from: number, request: NodeRequest): Promise<unknown> {
     const map = this.#mapService;
+    if (request.type === 'allMatched') return this.#tablets.allMatchedOf(request.tablet);
     if (!map && request.type === 'promiseMap') return this.#mapBirth.promise();
     if (!map)
       throw new RaftreeError(

@@ -6,6 +6,7 @@ import type { Descriptor, Replica } from '../balance/cluster-map.js';
 import { isMerge, parentsOf, placedIn, type TabletChange } from '../kv/lineage.js';
 import type { Meta } from '../meta/meta.js';
 import { intentKey, tabletKey } from '../meta/records.js';
+import { overlap } from '../placement/tablet-map.js';
 
 export class Publishing {
   readonly #meta: () => Meta | undefined;
@@ -15,11 +16,16 @@ export class Publishing {
     this.#meta = meta;
   }
 
-  /** Whether the map has the children, and the parents no more. As far as this node has heard. */
-  isDone(change: TabletChange): boolean {
+  /**
+   * Whether the map has the children, or what they have become; no tablet from before them. As far as this node has
+   * heard. That it does not have the parents is not enough: it may not have heard of them yet.
+   */
+  isDone({ children }: TabletChange): boolean {
     const state = this.#meta()?.state;
     if (!state) return true;
-    return state.cluster !== undefined && parentsOf(change).every(({ id }) => !state.tablets.has(id));
+    const isBefore = (each: Descriptor) =>
+      children.some((child) => each.generation < child.generation && overlap(each, child));
+    return state.cluster !== undefined && ![...state.tablets.values()].some(isBefore);
   }
 
   /** Takes the children into the map. Rejects as meta does; it may be repeated. */
@@ -27,8 +33,9 @@ export class Publishing {
     const meta = this.#meta();
     if (!meta || this.isDone(change)) return;
     const state = await meta.read();
-    if (this.isDone(change)) return;
     const parents = parentsOf(change);
+    // What made the parents has to be in the map first.
+    if (this.isDone(change) || !parents.every(({ id }) => state.tablets.has(id))) return;
     const intended = new Map<number, readonly Replica[]>();
     const removed: string[] = [];
     for (const { id } of parents) {

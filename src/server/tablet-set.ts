@@ -7,7 +7,6 @@
 import type { Env, Logger, Timer } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 import { OnceAMinute } from '../env/once-a-minute.js';
-import { encodeExpiry } from '../kv/command.js';
 import { Expirer } from '../kv/expirer.js';
 import type { KvStateMachine, TabletOwner } from '../kv/kv-state-machine.js';
 import { isMerge, parentsOf, placedIn, type TabletChange } from '../kv/lineage.js';
@@ -46,6 +45,8 @@ export interface TabletSetParts {
   readonly publish: (change: TabletChange) => Promise<void>;
   readonly isPublished: (change: TabletChange) => boolean;
   readonly local: () => LocalReplicas;
+  /** `allMatchedOf` at another node. */
+  readonly askAllMatched: (node: number, tablet: number) => Promise<number>;
   /** A replica is not here any more. */
   readonly forgotten: (tablet: number) => void;
   /** If this node was removed from its cluster: the message that says so. */
@@ -63,8 +64,6 @@ export interface OpenTablet extends ServedTablet {
   readonly load: TabletLoad;
   /** Its log began behind this entry when it was opened. */
   readonly logBeganAt: number;
-  /** The others were told that all members have it. */
-  hasTold?: boolean;
   /** It may lack what its tablet had when it moved here. */
   isNew?: boolean;
 }
@@ -627,44 +626,60 @@ export class TabletSet {
     this.#review = this.#parts.env.timers.after(REVIEW_ENDED_MS, () => {
       this.#review = undefined;
       this.#endAbsorbed();
-      const gone = this.ended.filter((ended) => this.#mayGo(ended));
-      void Promise.all(gone.map((ended) => this.#remove(ended)))
+      void Promise.all(this.ended.map((ended) => this.#removeIfUnneeded(ended)))
         .catch((error: unknown) => this.report('SPLIT_FAILED', error))
         .then(() => this.#reviewEnded());
     });
   }
 
   /**
-   * A member that stores an entry of a child has made its children. All of them are known to, when the leader of the
-   * child says so of an entry behind those with which the child began. (After a restart that means: behind where its
-   * log begins.) And the map must not name the parent any more.
+   * A member that stores an entry of a child has made its children. All of them have, when they hold one behind those
+   * with which the child began. And the map must not name the parent any more.
    */
-  #mayGo({ tablet, stateMachine: { endedBy } }: OpenTablet): boolean {
+  async #removeIfUnneeded(ended: OpenTablet): Promise<void> {
+    const { tablet, stateMachine } = ended;
+    const { endedBy } = stateMachine;
     // Its state may say that it has ended, and the disk not have let it make its children: a restart does.
-    if (!endedBy || !this.#parts.store().isRetired(tablet.id)) return false;
+    if (!endedBy || !this.#parts.store().isRetired(tablet.id)) return;
     // Whoever leads a child: the leader of the parent may have died before it was done.
     if (!this.#parts.isPublished(endedBy)) {
       if (endedBy.children.some(({ id }) => this.leads(id)))
         this.#parts.publish(endedBy).catch((error: unknown) => this.report('MAP', error));
-      return false;
+      return;
     }
-    const { storedGroups } = this.#parts.store();
     // What the left one knows is needed until the right one has gone.
     const isLeft = isMerge(endedBy) && endedBy.parents[0].id === tablet.id;
-    if (isLeft && storedGroups.includes(endedBy.parents[1].id)) return false;
-    return endedBy.children.every(({ id }) => {
-      const child = this.#open.get(id);
-      // It was split, too, or has moved, and has gone since.
-      if (!child) return !storedGroups.includes(id);
-      const { replica } = child.group;
-      const isKnown = replica.allMatchedIndex > Math.max(endedBy.index, child.logBeganAt);
-      // The others hear of it with the next entry.
-      if (isKnown && replica.role === 'leader' && !child.hasTold) {
-        child.hasTold = true;
-        replica.propose(encodeExpiry([], this.#parts.env.clock)).catch(() => {});
-      }
-      return isKnown;
-    });
+    if (isLeft && this.#isStored(endedBy.parents[1].id)) return;
+    for (const { id } of endedBy.children) {
+      // One that is not here was split, too, or has moved, and has gone since.
+      const isHeld = this.#open.has(id)
+        ? (await this.#askAllMatched(id)) > endedBy.index
+        : !this.#isStored(id);
+      if (!isHeld) return;
+    }
+    if (!this.#isClosed && this.#open.get(tablet.id) === ended) await this.#remove(ended);
+  }
+
+  #isStored(id: number): boolean {
+    return this.#parts.store().storedGroups.includes(id);
+  }
+
+  /** The leader knows; the others hear of it with entries, and there may be none for long. 0: not known now. */
+  async #askAllMatched(id: number): Promise<number> {
+    const { role, leader } = this.#open.get(id)?.group.replica ?? { leader: 0 };
+    if (leader === 0 || role === 'leader') return this.allMatchedOf(id);
+    return this.#parts.askAllMatched(leader, id).catch(() => 0);
+  }
+
+  /**
+   * Each member holds the log of this tablet up to here, if this node leads it, and has heard so of all since it was
+   * opened. Otherwise 0.
+   */
+  allMatchedOf(id: number): number {
+    const opened = this.#open.get(id);
+    if (opened?.group.replica.role !== 'leader') return 0;
+    const { allMatchedIndex } = opened.group.replica;
+    return allMatchedIndex > opened.logBeganAt ? allMatchedIndex : 0;
   }
 
   async #remove({ tablet: { id }, watches }: OpenTablet): Promise<void> {

@@ -50,6 +50,7 @@ class Lab {
       forgotten() {},
       removed: () => undefined,
       metaBegan() {},
+      askAllMatched: async () => 0,
     });
     return { set, local };
   }

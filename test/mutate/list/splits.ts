@@ -7,6 +7,7 @@ const driver = inFile('server/meta-driver.js');
 const survey = inFile('lsm/read/survey.js');
 const load = inFile('kv/tablet-load.js');
 const node = inFile('server/node.js');
+const publishing = inFile('server/publishing.js');
 const tablets = inFile('server/tablet-set.js');
 
 export const SPLIT_MUTATIONS: readonly Mutation[] = [
@@ -25,6 +26,35 @@ export const SPLIT_MUTATIONS: readonly Mutation[] = [
       node('catch (error) { await stateMachine.close(); throw error;', 'catch (error) { throw error;'),
     ],
     killedBy: ['server/late-split'],
+  },
+  {
+    name: 'who keeps a tablet that has ended waits for the next entry of its parts',
+    reason: 'entries tell what all members have',
+    patches: [tablets("if (leader === 0 || role === 'leader') return", 'return')],
+    killedBy: ['server/publishing'],
+  },
+  {
+    name: 'a change of a tablet that the map has not heard of counts as taken in',
+    reason: 'the map does not name the parent',
+    patches: [
+      publishing(
+        'children.some((child) => each.generation < child.generation && overlap(each, child))',
+        'parentsOf(change).some(({ id }) => id === each.id)',
+      ),
+      publishing('isDone({ children })', 'isDone(change)'),
+    ],
+    killedBy: ['server/publishing'],
+  },
+  {
+    name: 'a change of a tablet is taken into the map before what made the tablet',
+    reason: 'its log says so',
+    patches: [
+      publishing(
+        'this.isDone(change) || !parents.every(({ id }) => state.tablets.has(id))',
+        'this.isDone(change)',
+      ),
+    ],
+    killedBy: ['server/publishing'],
   },
   {
     name: 'keys of others in shared tables choose where a tablet is split',
