@@ -28,7 +28,7 @@ export class PendingProposals<Result> {
   /** The term of an entry of the log; undefined outside of it. */
   readonly #termAt: (index: number) => number | undefined;
   /** Those of this term or an earlier one wait for another leader, since then. */
-  #lost: { readonly term: number; readonly sinceMs: number } | undefined;
+  #lost: { readonly term: number; readonly sinceMs: number; readonly stoodStill: boolean } | undefined;
   /** Of this node's latest leadership. */
   #term = 0;
 
@@ -81,18 +81,19 @@ export class PendingProposals<Result> {
    */
   statusChanged({ role, term }: RoleStatus, nowMs: number): void {
     if (role !== 'leader') this.#reject((proposal) => proposal.term >= term, leadershipLost('unknown'));
-    let [lost, sinceMs] = [0, nowMs];
+    let [lost, since] = [0, { sinceMs: nowMs, stoodStill: false }];
     for (const proposal of this.#pending.values()) {
       if (proposal.term >= term) break;
       lost = proposal.term;
-      if (this.#lost && lost <= this.#lost.term) ({ sinceMs } = this.#lost);
+      if (this.#lost && lost <= this.#lost.term) since = this.#lost;
     }
-    this.#lost = lost > 0 ? { term: lost, sinceMs } : undefined;
+    this.#lost = lost > 0 ? { ...since, term: lost } : undefined;
   }
 
-  /** This process stood still: it has yet to read what came meanwhile. */
+  /** This process stood still: it has yet to read what came meanwhile. That counts once: nobody waits for ever. */
   stoodStill(nowMs: number): void {
-    if (this.#lost) this.#lost = { ...this.#lost, sinceMs: nowMs };
+    if (this.#lost && !this.#lost.stoodStill)
+      this.#lost = { ...this.#lost, sinceMs: nowMs, stoodStill: true };
   }
 
   /** Nothing was heard since that time. */

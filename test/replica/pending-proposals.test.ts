@@ -104,6 +104,7 @@ test('leadership that was lost and won again in between, and lost again', () => 
   pending.rejectLostBefore(9000);
   assert.is(told.length, 4, 'it waits since then');
   pending.stoodStill(9900);
+  pending.stoodStill(9950);
   pending.rejectLostBefore(9900);
   assert.is(told.length, 4, 'what came while this process stood still is not read yet');
   pending.rejectLostBefore(9901);
