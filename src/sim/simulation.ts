@@ -15,8 +15,10 @@ import { Operator } from './nemesis/operator.js';
 import { Splits } from './nemesis/splits.js';
 import { Strangers } from './nemesis/strangers.js';
 import { Coverage } from './rules/coverage.js';
+import type { Fail } from './rules/fail.js';
 import { History } from './rules/history.js';
 import { callsAbout, checkHistory } from './rules/history-rules.js';
+import { checkRedis } from './rules/redis-rules.js';
 import { toText } from './rules/trace.js';
 import { DATA_DIRECTORY } from './run/node-json.js';
 import { useProbe } from './run/probes.js';
@@ -24,6 +26,7 @@ import { RunCluster } from './run/run-cluster.js';
 import type { FaultName } from './setting/fault-names.js';
 import { type Profile, settingOf, undisturbed } from './setting/setting.js';
 import { type Schedule, Stage } from './stage.js';
+import { RedisClients } from './workload/redis-clients.js';
 import { Watchers } from './workload/watchers.js';
 import { Whims } from './workload/whims.js';
 import { Workload } from './workload/workload.js';
@@ -56,6 +59,12 @@ export interface RunResult {
 interface Troubles {
   run(): Promise<void>;
   stop(): void;
+}
+
+interface Clients {
+  readonly workload: Workload;
+  readonly watchers: Watchers;
+  readonly redisClients: RedisClients;
 }
 
 /** Bounds of the liveness phase, in virtual time: far more than a healthy cluster needs. */
@@ -95,6 +104,7 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
   const mistakes = new Mistakes(cluster, new SeededRandom(random.uint32()));
   const strangers = new Strangers(cluster, new SeededRandom(random.uint32()));
   const earlyMistakes = new EarlyMistakes(cluster, new SeededRandom(random.uint32()), mistakes);
+  const redisClients = new RedisClients(cluster, new SeededRandom(~workloadSeed >>> 1));
   const watchers = new Watchers(cluster, new SeededRandom(random.uint32()), setting.workload);
   const splits = new Splits(cluster, new SeededRandom(random.uint32()));
   const moves = new Moves(cluster, new SeededRandom(random.uint32()));
@@ -111,18 +121,16 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
     await phases(
       cluster,
       earlyMistakes,
-      { workload, watchers },
+      { workload, watchers, redisClients },
       heal,
       troubles,
       schedule ? SCHEDULE_MS : setting.durationMs,
     );
-    if (!cluster.broken)
-      checkHistory(
-        history,
-        cluster.references,
-        (rule, detail) => cluster.fail(rule, detail),
-        setting.workload.hasLeaseReads,
-      );
+    if (!cluster.broken) {
+      const fail: Fail = (rule, detail) => cluster.fail(rule, detail);
+      checkHistory(history, cluster.references, fail, setting.workload.hasLeaseReads);
+      checkRedis(redisClients.calls, cluster.references, fail);
+    }
   } finally {
     cluster.isSupervised = false;
     cluster.copies.end();
@@ -166,7 +174,7 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
 async function phases(
   cluster: RunCluster,
   earlyMistakes: EarlyMistakes,
-  { workload, watchers }: { readonly workload: Workload; readonly watchers: Watchers },
+  { workload, watchers, redisClients }: Clients,
   heal: () => void,
   troubles: readonly Troubles[],
   durationMs: number,
@@ -177,6 +185,7 @@ async function phases(
   if (!(await reaches(cluster, START_MS, () => cluster.isComplete, 'the cluster starts'))) return;
 
   workload.start();
+  redisClients.start();
   watchers.start();
   let crash: unknown;
   let isOver = false;
@@ -200,7 +209,7 @@ async function phases(
   for (const trouble of troubles) trouble.stop();
   heal();
   watchers.hurry();
-  const ended = workload.stop();
+  const ended = Promise.all([workload.stop(), redisClients.stop()]);
   if (
     !(await settles(cluster, CALLS_END_MS, ended, 'every call of the clients ends', 'even without a quorum'))
   )

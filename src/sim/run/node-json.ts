@@ -48,6 +48,7 @@ export function nodeConfigOf(
       // Its own addresses do not change, whatever nodes it lists.
       ...(machine.edit ? { listen: { client, peer } } : {}),
       ...placementInput(setting.placement),
+      ...(setting.hasRedisClients ? { resp: { listen: `127.0.0.1:${redisPort(machine.id)}` } } : {}),
       ...machine.edit?.changes,
     },
     'simulation',
@@ -83,6 +84,11 @@ interface Situation {
   readonly nodes: readonly ListedNode[];
   readonly joins: boolean;
   readonly raft: Setting['raft'];
+}
+
+/** Of the door for clients of Redis: without a token it listens on loopback only, and the network is one for all. */
+export function redisPort(machine: number): number {
+  return 7200 + machine;
 }
 
 /**

@@ -14,7 +14,7 @@ import type { Broken } from '../rules/fail.js';
 import type { Reference } from '../rules/reference.js';
 import { References } from '../rules/references.js';
 import { Trace } from '../rules/trace.js';
-import { otherSettings, type Setting, STRING_KEYS } from '../setting/setting.js';
+import { otherSettings, REDIS_KEYS, type Setting, STRING_KEYS } from '../setting/setting.js';
 import type { FileOperation } from '../world/file-operation.js';
 import { SeededRandom } from '../world/seeded-random.js';
 import { type SimProcess, SimWorld } from '../world/world.js';
@@ -103,7 +103,11 @@ export class RunCluster extends Machines<RunMachine> {
       },
       setting.placement,
       machines.slice(0, setting.nodes).map(({ id }) => id),
-      [...Array.from({ length: setting.workload.keys }, (_, i) => `k${i + 1}`), ...STRING_KEYS],
+      [
+        ...Array.from({ length: setting.workload.keys }, (_, i) => `k${i + 1}`),
+        ...STRING_KEYS,
+        ...REDIS_KEYS,
+      ],
     );
     this.#diskRandom = new SeededRandom(random.uint32());
     const messageSeed = random.uint32();

@@ -61,6 +61,8 @@ export interface Setting {
   readonly limits: Partial<NodeConfig['limits']>;
   /** The nodes have a cluster secret. */
   readonly hasSecret: boolean;
+  /** Clients of Redis write, too. */
+  readonly hasRedisClients: boolean;
   readonly workload: WorkloadOptions;
   /** How long faults happen. */
   readonly durationMs: number;
@@ -183,11 +185,13 @@ export function settingOf(
     quietAfterMs: aside.pick([0, 0, 1, heartbeatMs]),
     workload: { ...setting.workload, hasLives: aside.chance(0.4), isHasty: aside.chance(0.4) },
   };
-  return withTablets(settled, aside, profile);
+  return { ...withTablets(settled, aside, profile), hasRedisClients: aside.chance(0.25) };
 }
 
 /** The keys of string operations. */
 export const STRING_KEYS = ['s1', 's2', 's3'] as const;
+/** The keys that clients of Redis write. */
+export const REDIS_KEYS = ['r1', 'r2'] as const;
 
 /** As in a node.json that does not say it: in the time of a run it does next to nothing. */
 const SLOW_BALANCE = { everyMs: 10_000, deadAfterMs: 300_000 } as const;
@@ -199,10 +203,13 @@ export const QUICK_BALANCE = { everyMs: 300, deadAfterMs: 2000 } as const;
  * members change, too.
  */
 function withTablets(
-  settled: Omit<Setting, 'placement' | 'splitEveryMs' | 'mergeEveryMs' | 'moveEveryMs' | 'balance'>,
+  settled: Omit<
+    Setting,
+    'placement' | 'splitEveryMs' | 'mergeEveryMs' | 'moveEveryMs' | 'balance' | 'hasRedisClients'
+  >,
   random: SeededRandom,
   profile: Profile,
-): Setting {
+): Omit<Setting, 'hasRedisClients'> {
   const { changesMembers, workload } = settled;
   const hasSeveral = random.chance(0.5);
   const placement = severalTablets(random, workload);
@@ -267,6 +274,7 @@ export function undisturbed(setting: Setting): Setting {
     balance: SLOW_BALANCE,
     workload: { ...setting.workload, hasLives: false, isHasty: false },
     lateApply: { chance: 0, maxMs: 0 },
+    hasRedisClients: false,
   };
 }
 

@@ -17,7 +17,7 @@ import { StringCalls } from './string-calls.js';
 import type { Whims } from './whims.js';
 
 /** Errors that the client library may report while there are faults. */
-const EXPECTED_CODES = new Set([
+export const EXPECTED_CODES: ReadonlySet<string> = new Set([
   'TIMEOUT',
   'ABORTED',
   'UNREACHABLE',
