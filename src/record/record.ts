@@ -172,11 +172,30 @@ export function decodeHeader(bytes: Buffer, offset: number, fileNumber: number):
   };
 }
 
-/** Whether a header of this file seems to be there, damaged in its type, its file number or the rest. */
-export function looksLikeHeader(bytes: Buffer, offset: number, fileNumber: number): boolean {
+/**
+ * Whether a header of this file is there, damaged in one of its fields. Old bytes may be anything, numbers that are a
+ * type and the number of the file too. So what is not damaged has to say more: the checksum of the header, without the
+ * damaged type or number; the checksum of the body; or a position between `durableThrough`, as the record before says,
+ * and this place.
+ */
+export function looksLikeHeader(
+  bytes: Buffer,
+  offset: number,
+  fileNumber: number,
+  durableThrough: Position,
+): boolean {
   const header = Buffer.from(bytes.subarray(offset, offset + RECORD_HEADER_BYTES));
   if (header.length < RECORD_HEADER_BYTES) return false;
-  if (TYPES.includes(header.readUInt32LE(12)) && readUint53(header, 16) === fileNumber) return true;
+  if (TYPES.includes(header.readUInt32LE(12)) && readUint53(header, 16) === fileNumber) {
+    const said = { file: readUint53(header, 24), offset: readUint53(header, 32) };
+    const here = { file: fileNumber, offset };
+    const isPosition = said.offset % RECORD_ALIGNMENT_BYTES === 0 && said.file >= 0;
+    if (isPosition && !isBefore(said, durableThrough) && !isBefore(here, said)) return true;
+    const bodyStart = offset + RECORD_HEADER_BYTES;
+    const bodyEnd = bodyStart + header.readUInt32LE(8);
+    if (bodyEnd <= bytes.length && crc32(bytes.subarray(bodyStart, bodyEnd)) === header.readUInt32LE(4))
+      return true;
+  }
   writeUint53(header, fileNumber, 16);
   return TYPES.some((type) => {
     header.writeUInt32LE(type, 12);

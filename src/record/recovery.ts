@@ -135,7 +135,9 @@ export function recoverRecords(
       );
     }
     checkSynced(end, file.path, known);
-    const remains = isBad ? remainsAt(bytes, offset, file.number, mayHoldOldBytes) : 'nothing';
+    const remains = isBad
+      ? remainsAt(bytes, offset, file.number, mayHoldOldBytes, durableThrough)
+      : 'nothing';
     if (remains === 'damaged') {
       throw corruption(
         file.path,
@@ -168,6 +170,8 @@ export function recoverRecords(
   return { records, end, lastRecordEnd, durableThrough, discarded: undefined };
 }
 
+const NOTHING_SYNCED: Position = { file: 0, offset: 0 };
+
 /** Throws `CORRUPTION` if the intact records end before what is known to be synced. */
 function checkSynced(end: Position, path: string, known: KnownSeries | undefined): void {
   const syncedThrough = known?.syncedThrough;
@@ -181,7 +185,7 @@ function checkSynced(end: Position, path: string, known: KnownSeries | undefined
 
 /** What is at the start of the file. An intact record also counts: the result is then not `nothing`. */
 function remainsOf(file: RecordFile, bytes: Buffer): Remains {
-  return remainsAt(bytes, 0, file.number, file.behind === 'old bytes');
+  return remainsAt(bytes, 0, file.number, file.behind === 'old bytes', NOTHING_SYNCED);
 }
 
 /** How many of the bytes behind a file's records are reported as discarded. */

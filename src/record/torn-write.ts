@@ -20,6 +20,7 @@ import {
   decodeHeader,
   decodeRecord,
   looksLikeHeader,
+  type Position,
   RECORD_ALIGNMENT_BYTES,
   RECORD_HEADER_BYTES,
 } from './record.js';
@@ -33,12 +34,16 @@ export const SECTOR_BYTES = 512;
  */
 export type Remains = 'nothing' | 'torn' | 'unclear' | 'damaged';
 
-/** Classifies the bytes from `offset` on, where a record should start but none is intact. */
+/**
+ * Classifies the bytes from `offset` on, where a record should start but none is intact. `durableThrough`: as the
+ * record before says.
+ */
 export function remainsAt(
   bytes: Buffer,
   offset: number,
   fileNumber: number,
   mayHoldOldBytes: boolean,
+  durableThrough: Position,
 ): Remains {
   const header = decodeHeader(bytes, offset, fileNumber);
   if (header) {
@@ -54,7 +59,7 @@ export function remainsAt(
   const middle = sectorEnd(offset);
   const isSplit = middle < headerEnd;
   if (mayHoldOldBytes) {
-    if (looksLikeHeader(bytes, offset, fileNumber)) return isSplit ? 'unclear' : 'damaged';
+    if (looksLikeHeader(bytes, offset, fileNumber, durableThrough)) return isSplit ? 'unclear' : 'damaged';
     return holdsRecord(bytes, offset, fileNumber) ? 'torn' : 'nothing';
   }
   if (isZero(bytes, offset, middle)) return isZero(bytes, middle, bytes.length) ? 'nothing' : 'torn';

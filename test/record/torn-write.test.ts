@@ -145,6 +145,30 @@ for (const kind of KINDS) {
   });
 }
 
+test('old bytes that are a type and the number of the file are no header of it', () => {
+  const start = 48;
+  for (const [type, said] of [
+    [1, { file: 2 ** 40 + 3, offset: 0 }],
+    [3, { file: FILE, offset: start + 8 }],
+    [2, { file: 0, offset: 0 }],
+    [1, { file: FILE, offset: 4 }],
+  ] as const) {
+    const bytes = writeFile('recycled', start, [], start)[0] as Buffer;
+    // As the body of an old record may have them: numbers of a batch, of entries, of keys.
+    bytes.writeUInt32LE(1, start + 8);
+    bytes.writeUInt32LE(type, start + 12);
+    bytes.writeBigUInt64LE(BigInt(FILE), start + 16);
+    bytes.writeBigUInt64LE(BigInt(said.file), start + 24);
+    bytes.writeBigUInt64LE(BigInt(said.offset), start + 32);
+    const outcome = recover(bytes);
+    assert.equal(
+      typeof outcome === 'object' && [outcome.records, outcome.discarded],
+      [1, undefined],
+      `${type}`,
+    );
+  }
+});
+
 test('a record is not torn where less than a sector is missing', () => {
   const payload = Buffer.alloc(1200, 'x');
   const start = 48;

@@ -10,6 +10,7 @@ const proposals = inFile('replica/pending-proposals.js');
 const replica = inFile('replica/replica.js');
 const records = inFile('cli/records.js');
 const stringOperation = inFile('kv/string-operation.js');
+const recordFormat = inFile('record/record.js');
 const recordLog = inFile('record/record-log.js');
 const mirror = inFile('client/mirror.js');
 const merged = inFile('client/watch.js');
@@ -87,6 +88,25 @@ export const EDGE_MUTATIONS: readonly Mutation[] = [
     reason: 'the same node may take it later',
     patches: [inFile('replica/refusals.js')("transferring: ['NO_LEADER'", "transferring: ['OVERLOADED'")],
     killedBy: ['server/doors'],
+  },
+  {
+    name: 'old bytes that hold a type and the number of the file are a damaged header',
+    reason: 'nothing else looks like that',
+    patches: [
+      recordFormat(
+        'if (isPosition && !isBefore(said, durableThrough) && !isBefore(here, said)) return true;',
+        'return true;',
+      ),
+    ],
+    killedBy: ['record/torn-write'],
+  },
+  {
+    name: 'a header whose position is damaged is no header',
+    reason: 'its checksum is wrong',
+    patches: [
+      recordFormat('crc32(bytes.subarray(bodyStart, bodyEnd)) === header.readUInt32LE(4))', 'false)'),
+    ],
+    killedBy: ['record/torn-write'],
   },
   {
     name: 'a door repeats what may be committed',
