@@ -19,6 +19,8 @@ const MAX_PAUSE_MS = 100;
 /** Whoever waits longer closes the connection. */
 const MAX_PATIENCE_MS = 4000;
 const MAX_AT_ONCE = 6;
+/** So long a node tries what a client asked for, also when that has gone. */
+const LATE_WRITES_MS = 11_000;
 /** Most values are small; some take several packets. */
 const PADDING_BYTES = [0, 0, 20, 3000] as const;
 const COVERAGE_OF = {
@@ -34,6 +36,8 @@ export class RedisClients {
   readonly #running: Promise<void>[] = [];
   #connections = 0;
   #tokens = 0;
+  /** When a connection was closed whose writes had no answers yet. */
+  #leftAtMs = Number.NEGATIVE_INFINITY;
   #stopped = false;
 
   constructor(cluster: RunCluster, random: SeededRandom) {
@@ -46,10 +50,11 @@ export class RedisClients {
     for (let i = 1; i <= CLIENTS; i++) this.#running.push(this.#run(this.#cluster.host(`r${i}`).env));
   }
 
-  /** Resolves when every write has its answer, or its connection is closed. */
+  /** Resolves when no write is under way any more. */
   async stop(): Promise<void> {
     this.#stopped = true;
     await Promise.all(this.#running);
+    await this.#cluster.sleep(Math.max(0, this.#leftAtMs + LATE_WRITES_MS - this.#cluster.nowMs));
   }
 
   async #run(env: Env): Promise<void> {
@@ -101,6 +106,7 @@ export class RedisClients {
       if (!isPatient) break;
       await this.#cluster.sleep(random.float() * MAX_PAUSE_MS);
     }
+    if (waiting.length > 0) this.#leftAtMs = this.#cluster.nowMs;
     socket.destroy();
   }
 

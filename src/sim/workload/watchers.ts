@@ -7,7 +7,7 @@ import { HistoryGoneError, RaftreeClientError } from '../../client/client-error.
 import type { Watch, WatchOptions, WatchPosition } from '../../client/watch.js';
 import { checkWatch, versionsAt, type WatchRecord } from '../rules/watch-rules.js';
 import type { RunCluster } from '../run/run-cluster.js';
-import { STRING_KEYS, type WorkloadOptions } from '../setting/setting.js';
+import { REDIS_KEYS, STRING_KEYS, type WorkloadOptions } from '../setting/setting.js';
 import type { SeededRandom } from '../world/seeded-random.js';
 
 const CLIENTS = 2;
@@ -132,7 +132,7 @@ export class Watchers {
     }
     const { id, start, end } = random.pick([...tablets]);
     const range = { from: start, ...(end ? { to: end } : {}) };
-    const keys = [...this.#keys, ...STRING_KEYS];
+    const keys = [...this.#keys, ...REDIS_KEYS, ...STRING_KEYS];
     const own = keys.filter((key) => references.ownerOf(key) === id);
     return { keys: own, options: { range }, isOfOneTablet: own.length > 0 };
   }
