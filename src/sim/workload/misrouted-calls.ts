@@ -20,7 +20,7 @@ export interface MisroutedParts {
 }
 
 /** A tablet that no cluster of a run has. */
-const NO_TABLET = 99;
+const NO_TABLET = 4_000_000_000;
 const NOTHING = Buffer.alloc(0);
 
 export class MisroutedCalls {
