@@ -611,7 +611,11 @@ export class Replica<Result> implements CommandLog<Result> {
 
   #statusChanged(status: RoleStatus): void {
     this.#proposals.statusChanged(status, this.#parts.env.clock.nowMs());
-    if (status.role !== 'leader') this.#sender.stop();
+    if (status.role !== 'leader') {
+      // Without space nothing is applied here that could tell more.
+      if (this.isDiskFull) this.#proposals.rejectAll(leadershipLost('unknown'));
+      this.#sender.stop();
+    }
     this.#transfers.statusChanged(status.leader);
     this.#parts.host.statusChanged(status);
   }

@@ -64,6 +64,12 @@ export const EDGE_MUTATIONS: readonly Mutation[] = [
     killedBy: ['replica/replica'],
   },
   {
+    name: 'a leader that gave its place away for want of space keeps its callers waiting',
+    reason: 'the next leader will tell',
+    patches: [replica("if (this.isDiskFull) this.#proposals.rejectAll(leadershipLost('unknown'));", '')],
+    killedBy: ['server/disk-full'],
+  },
+  {
     name: 'an entry before a snapshot was not committed',
     reason: 'a later leader’s entries are applied',
     patches: [proposals("(index > last ? 'notCommitted' : 'unknown')", "'notCommitted'")],
