@@ -59,20 +59,27 @@ function isWhole(text: string): boolean {
   return count === undefined || text.split('\r\n').length === 2 * Number(count) + 2;
 }
 
-test('KEYS and DBSIZE answer while tablets are merged and split', async () => {
+/** Three nodes, all started, with doors for clients of Redis. */
+async function withDoors(settings: Partial<NodeConfigInput>) {
   const cluster = new SimulatedCluster(3, {
-    config: (id) => ({ placement: PLACEMENT, raft: RAFT, resp: { listen: `127.0.0.1:${6000 + id}` } }),
+    config: (id) => ({ raft: RAFT, resp: { listen: `127.0.0.1:${6000 + id}` }, ...settings }),
   });
   await cluster.run(cluster.startAll());
-  const client = cluster.client(60_000);
   const { env } = cluster.world.start('redis', new SimDisk());
+  const redisOf = async (node: number) =>
+    new Redis(await env.net.connect({ host: '127.0.0.1', port: 6000 + node }, 1000));
+  return { cluster, client: cluster.client(60_000), redisOf };
+}
+
+test('KEYS and DBSIZE answer while tablets are merged and split', async () => {
+  const { cluster, client, redisOf } = await withDoors({ placement: PLACEMENT });
   const answers: string[] = [];
   let isOver = false;
   await cluster.run(
     (async () => {
       for (const word of WORDS) await client.put(word, 'v');
       const ask = async (node: number) => {
-        const redis = new Redis(await env.net.connect({ host: '127.0.0.1', port: 6000 + node }, 1000));
+        const redis = await redisOf(node);
         while (!isOver) {
           answers.push(await redis.ask('KEYS *'), await redis.ask('DBSIZE'));
           await cluster.sleep(3);
@@ -99,12 +106,7 @@ test('KEYS and DBSIZE answer while tablets are merged and split', async () => {
 });
 
 test('who counts at any node counts on while the leadership is handed over', async () => {
-  const cluster = new SimulatedCluster(3, {
-    config: (id) => ({ raft: RAFT, resp: { listen: `127.0.0.1:${6000 + id}` } }),
-  });
-  await cluster.run(cluster.startAll());
-  const client = cluster.client(60_000);
-  const { env } = cluster.world.start('redis', new SimDisk());
+  const { cluster, client, redisOf } = await withDoors({});
   const wrong: string[] = [];
   let isOver = false;
   await cluster.run(
@@ -112,7 +114,7 @@ test('who counts at any node counts on while the leadership is handed over', asy
       await client.put('first', '');
       await cluster.sleep(500);
       const count = async (name: string, node: number) => {
-        const redis = new Redis(await env.net.connect({ host: '127.0.0.1', port: 6000 + node }, 1000));
+        const redis = await redisOf(node);
         for (let i = 1; !isOver; i++) {
           const answer = await redis.ask(`INCR ${name}`);
           if (answer !== `:${i}\r\n`) wrong.push(`${name}, ${i}, node ${node}: ${answer}`);
